@@ -1,0 +1,102 @@
+"""Image conventions, and the only arithmetic on 255.
+
+Three conventions meet here: pictures (PIL, uint8 RGB [h, w, 3] in [0, 255]), the VAE's (float32 [b, 3, h, w] in
+[-1, 1]) and CLIP's (float32 [b, 3, h, w], standardised).
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from PIL import Image, ImageOps
+
+COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
+
+
+def square(image: Image.Image, pixels: int, how: str) -> Image.Image:
+    """Resize a picture to `pixels` x `pixels`, RGB, Lanczos.
+
+    Args:
+        image: any mode; alpha is laid over black, as a video player does.
+        pixels: height and width of the result.
+        how: `squash` changes the proportions (A.1, literally), `crop` keeps the centre, `pad` adds black borders.
+    """
+    image = image.convert("RGB")
+    shape = (pixels, pixels)
+    if how == "crop":
+        return ImageOps.fit(image, shape, Image.Resampling.LANCZOS)
+    if how == "pad":
+        return ImageOps.pad(image, shape, Image.Resampling.LANCZOS)
+    return image.resize(shape, Image.Resampling.LANCZOS)
+
+
+def blank(pixels: int, colour: str) -> np.ndarray:
+    """The image before a first step, uint8 [pixels, pixels, 3]; `colour` is `white` or `black`."""
+    return np.full((pixels, pixels, 3), COLOURS[colour], dtype=np.uint8)
+
+
+def read(path) -> np.ndarray:
+    """A picture file as uint8 RGB [h, w, 3]."""
+    with Image.open(path) as image:
+        return np.array(image.convert("RGB"))
+
+
+def to_vae(pictures: Sequence[np.ndarray]) -> torch.Tensor:
+    """Pictures, uint8 [h, w, 3] each, as the VAE's input, float32 [b, 3, h, w] in [-1, 1]."""
+    stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
+    return stacked.float() / 127.5 - 1
+
+
+def from_vae(decoded: torch.Tensor) -> np.ndarray:
+    """The VAE's output, [b, 3, h, w] around [-1, 1], as pictures, uint8 [b, h, w, 3]: clamped and rounded."""
+    unit = (decoded.detach().float() / 2 + 0.5).clamp(0, 1)
+    return (unit * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+
+
+def clamp_straight_through(values: torch.Tensor) -> torch.Tensor:
+    """Clamp to [0, 1]; the gradient passes as if nothing had been clamped."""
+    return values + (values.clamp(0, 1) - values).detach()
+
+
+def round_straight_through(values: torch.Tensor) -> torch.Tensor:
+    """Round [0, 1] to the nearest of 256 grey levels; the gradient passes as if nothing had been rounded."""
+    return values + ((values * 255).round() / 255 - values).detach()
+
+
+def _bicubic_matrix(source: int, target: int) -> torch.Tensor:
+    """Pillow's bicubic resampling of one axis as a matrix, float32 [target, source] (a = -0.5, widened to shrink)."""
+    scale = source / target
+    stretch = max(scale, 1.0)
+    centres = (torch.arange(target, dtype=torch.float64) + 0.5) * scale  # [target]
+    x = ((torch.arange(source, dtype=torch.float64) + 0.5)[None] - centres[:, None]).abs() / stretch
+    near = (1.5 * x - 2.5) * x * x + 1
+    far = ((-0.5 * x + 2.5) * x - 4) * x + 2
+    weights = torch.where(x < 1, near, torch.where(x < 2, far, torch.zeros_like(x)))
+    return (weights / weights.sum(1, keepdim=True)).float()
+
+
+class ClipPreprocessing(torch.nn.Module):
+    """CLIP's preprocessing of square images as a differentiable function, equal to Pillow's up to rounding.
+
+    Bicubic resampling along the rows, then along the columns, each clamped and rounded to 256 levels as Pillow's
+    are, with a straight-through gradient; then CLIP's mean and standard deviation.
+
+    Args:
+        source: height and width of the images, pixels.
+        target: height and width that CLIP takes, pixels.
+        mean: CLIP's mean a channel, of values in [0, 1].
+        std: CLIP's standard deviation a channel.
+    """
+
+    def __init__(self, source: int, target: int, mean: Sequence[float], std: Sequence[float]):
+        super().__init__()
+        self.register_buffer("matrix", _bicubic_matrix(source, target), persistent=False)
+        self.register_buffer("mean", torch.tensor(mean).view(1, 3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, 3, 1, 1), persistent=False)
+
+    def forward(self, unit: torch.Tensor) -> torch.Tensor:
+        """[b, 3, source, source] in [0, 1] to [b, 3, target, target], standardised."""
+        pixels = round_straight_through(unit.float())
+        pixels = round_straight_through(clamp_straight_through(pixels @ self.matrix.T))  # rows
+        pixels = round_straight_through(clamp_straight_through(self.matrix @ pixels))  # columns
+        return (pixels - self.mean) / self.std

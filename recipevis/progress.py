@@ -1,0 +1,91 @@
+"""Progress of a long loop: a bar with rate and time left on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+_SECONDS_BETWEEN_LINES = 10
+_T = TypeVar("_T")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+
+
+class Meter:
+    """Counts what is done. `advance` may be called from any thread."""
+
+    def __init__(self, label: str, total: int, done: int = 0):
+        self.label, self.total, self.done, self.note = label, total, done, ""
+        self._start, self._first, self._last = time.monotonic(), done, time.monotonic()
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        """Count `count` more; `note` is shown behind the numbers (a loss, how many failed)."""
+        self.done += count
+        self.note = note or self.note
+        now = time.monotonic()
+        if self.done >= self.total or now - self._last >= _SECONDS_BETWEEN_LINES:
+            self._last = now
+            self._line(now)
+
+    def _line(self, now: float) -> None:
+        rate = (self.done - self._first) / max(now - self._start, 1e-9)
+        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
+        note = f", {self.note}" if self.note else ""
+        print(f"{self.label}: {self.done}/{self.total}, {rate:.1f}/s{left}{note}", flush=True)
+
+
+class _Bar(Meter):
+    """The same on a terminal."""
+
+    def __init__(self, progress: Progress, label: str, total: int, done: int):
+        super().__init__(label, total, done)
+        self._progress = progress
+        self._task = progress.add_task(label, total=total, completed=done, note="")
+
+    def advance(self, count: int = 1, note: str = "") -> None:
+        self.done += count
+        self._progress.update(self._task, advance=count, **({"note": note} if note else {}))
+
+
+@contextmanager
+def meter(label: str, total: int, done: int = 0) -> Iterator[Meter]:
+    """A meter for `total` items, of which `done` were finished by an earlier, interrupted run."""
+    if not sys.stdout.isatty():
+        yield Meter(label, total, done)
+        return
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        _Rate(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console()) as progress:
+        yield _Bar(progress, label, total, done)
+
+
+def track(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:
+    """Yield the items, counting each when the loop asks for the next."""
+    with meter(label, total) as counted:
+        for item in items:
+            yield item
+            counted.advance()

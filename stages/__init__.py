@@ -1,0 +1,67 @@
+"""The pipeline's stages: each file loads the parameters, calls the library and writes its outputs.
+
+`python -m stages.NAME` imports this first, so that a Python without the packages is told in one line.
+"""
+
+import importlib.util
+import sys
+
+if sys.version_info < (3, 11) or not all(map(importlib.util.find_spec, ("pydantic", "ruamel", "torch", "pandas"))):
+    print("stages: this Python lacks RecipeVis's packages; run: source .venv/bin/activate", file=sys.stderr)
+    sys.exit(2)
+
+import json  # noqa: E402
+import time  # noqa: E402
+from collections.abc import Callable, Iterator  # noqa: E402
+from contextlib import contextmanager  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+from ruamel.yaml import YAML  # noqa: E402
+
+from recipevis import store  # noqa: E402
+from recipevis.errors import RecipeVisError  # noqa: E402
+from recipevis.fusers import FUSERS  # noqa: E402
+from recipevis.parameters import Parameters, load  # noqa: E402
+
+PARAMETERS = Path("params.yaml")
+
+
+def run(stage: str, function: Callable[[Parameters], None]) -> None:
+    """Check the whole parameter file, run a stage, note its seconds in `logs/timing.json`.
+
+    What the user can mend is told in one line on stderr and sets the exit status.
+    """
+    start = time.monotonic()
+    try:
+        function(load(PARAMETERS, FUSERS))
+    except RecipeVisError as error:
+        print(f"{stage}: {error}", file=sys.stderr)
+        sys.exit(error.exit_status)
+    timing = Path("logs/timing.json")
+    seconds = json.loads(timing.read_text()) if timing.exists() else {}
+    store.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
+
+
+@contextmanager
+def work_folder(stage: str) -> Iterator[Path]:
+    """The folder of a stage's half-done work (`store.work_folder`) for the inputs that `dvc.yaml` lists.
+
+    What DVC takes for the stage's identity is its work's identity too: the content of its `deps`, modules
+    included, and the values of its `params`.
+    """
+    reader = YAML(typ="safe", pure=True)
+    entry = reader.load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+    values = reader.load(PARAMETERS.read_text(encoding="utf-8"))
+    with store.work_folder(stage, store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))) as path:
+        yield path
+
+
+def _picked(values: dict, keys: list[str]) -> dict:
+    """The values under dotted keys."""
+    picked = {}
+    for dotted in keys:
+        value = values
+        for key in dotted.split("."):
+            value = value[key]
+        picked[dotted] = value
+    return picked
