@@ -1,0 +1,49 @@
+# make demo: the whole pipeline on the committed parameters. make help: the other targets.
+# Needs Python 3.11 or later with venv, make and git; everything else goes into .venv.
+
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test slow lint format clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "make %-8s %s\n", $$1, $$2}' Makefile
+
+setup: .venv/.installed ## make .venv and install the project in it
+
+demo: setup ## run the pipeline, print its metrics and where the report is
+	dvc repro
+	@dvc metrics show
+	@echo "report: $(CURDIR)/reports/index.html"
+
+test: setup ## run the tests, without the slow ones
+	pytest
+
+slow: setup ## run the slow tests: real frames, paper shapes, a kill in every stage
+	pytest -m slow
+
+lint: setup ## check style and form
+	ruff check .
+	ruff format --check .
+
+format: setup ## mend style and form
+	ruff check --fix .
+	ruff format .
+
+clean: ## remove outputs and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
+	rm -rf data models samples reports logs .pytest_cache .ruff_cache build
+	find recipevis stages tests -name __pycache__ -prune -exec rm -rf {} +
+
+# The .pth puts this venv's bin first on PATH in every Python of the venv: DVC runs `python` and `dvc` from PATH,
+# so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers.
+PTH = import os, sys; os.environ["PATH"] = os.pathsep.join((os.path.join(sys.prefix, "bin"), os.environ.get("PATH", os.defpath)))
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "setup: RecipeVis needs Python 3.11 or later; choose one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \
+	  { read -r folder; echo '$(PTH)' > "$$folder/recipevis-path.pth"; }
+	@touch $@
