@@ -1,0 +1,60 @@
+"""What the noise scheduler knows, asked in one place: training target, predicted x0, amplification.
+
+Stable Diffusion v1-4 predicts the noise on a scaled-linear schedule; other backbones predict v. Everything here asks
+the scheduler's own configuration. Legend: a = cumulative alpha-bar at the sample's timestep; x_t = sqrt(a) x_0 +
+sqrt(1 - a) noise; v = sqrt(a) noise - sqrt(1 - a) x_0.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import DDPMScheduler
+from torch import Tensor
+
+from recipevis.errors import InputError
+
+
+def load_scheduler(folder: Path) -> DDPMScheduler:
+    """The backbone's schedule as a DDPM scheduler (A.3), with clipping off: latents exceed [-1, 1].
+
+    Raises:
+        InputError: the schedule ends in pure noise although the network predicts the noise, from which x0 can't be had.
+    """
+    scheduler = DDPMScheduler.from_pretrained(folder, clip_sample=False, thresholding=False)
+    if scheduler.config.prediction_type == "epsilon" and scheduler.alphas_cumprod[-1] == 0:
+        raise InputError(f"{folder}: predicts the noise on a schedule that ends in pure noise; needs v_prediction")
+    return scheduler
+
+
+def target(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """What the UNet is to predict, [b, 4, h, w]: the noise, v, or x0."""
+    kind = scheduler.config.prediction_type
+    if kind == "v_prediction":
+        return scheduler.get_velocity(latents, noise, timesteps)
+    return {"epsilon": noise, "sample": latents}[kind]
+
+
+def predicted_original(scheduler: DDPMScheduler, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
+    """Pred x0 (A.4) from the UNet's prediction, [b, 4, h, w], differentiable in the prediction."""
+    signal, noise = _coefficients(scheduler, timesteps, noisy)
+    kind = scheduler.config.prediction_type
+    if kind == "epsilon":
+        return (noisy - noise * prediction) / signal
+    if kind == "v_prediction":
+        return signal * noisy - noise * prediction
+    return prediction
+
+
+def amplification(scheduler: DDPMScheduler, timesteps: Tensor) -> Tensor:
+    """By how much pred x0 multiplies an error of the prediction, [b]: sqrt(1 - a) / sqrt(a) where the network
+    predicts the noise, sqrt(1 - a) where it predicts v, 1 where it predicts x0."""
+    signal, noise = _coefficients(scheduler, timesteps, timesteps)
+    return {"epsilon": noise / signal, "v_prediction": noise, "sample": torch.ones_like(noise)}[
+        scheduler.config.prediction_type
+    ]
+
+
+def _coefficients(scheduler: DDPMScheduler, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
+    """sqrt(a) and sqrt(1 - a), each float32 [b, 1, ...] with the dimensions of `like`."""
+    alphas = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].view(-1, *[1] * (like.ndim - 1))
+    return alphas.sqrt(), (1 - alphas).sqrt()
