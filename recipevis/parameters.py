@@ -117,6 +117,7 @@ class RandomVision(RandomTransformer):
 class RandomNetworks(Section):
     """Sizes of the networks that `backbone.source: random` makes."""
 
+    seed: Annotated[int, Field(ge=0)] = Field(description="of their weights")
     text: RandomText
     vision: RandomVision
     projection: Count = Field(description="width of CLIP's shared space")

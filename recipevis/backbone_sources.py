@@ -1,0 +1,151 @@
+"""Where a backbone comes from: the hub at a pinned revision, local folders, the package, or untrained networks.
+
+Each writes a folder in the layout that `backbone` describes. safetensors only: pickled weights are refused.
+"""
+
+import shutil
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+
+import huggingface_hub
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+
+from recipevis import store, untrained
+from recipevis.backbone import check_fit
+from recipevis.diffusion import load_scheduler
+from recipevis.errors import InputError
+from recipevis.parameters import Backbone, RandomNetworks
+
+DIFFUSION_PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
+_CONFIGURATIONS = ("*.json", "*.txt")
+_VARIANTS = ["*.fp16.*", "*.non_ema.*", "safety_checker/*"]
+
+
+def make(settings: Backbone, target: Path) -> None:
+    """Write the backbone that the parameters `backbone` ask for into `target`.
+
+    Raises:
+        InputError: it can't be had, holds no safetensors, or its parts don't fit.
+    """
+    if settings.source == "hub":
+        diffusion, clip = settings.stable_diffusion, settings.clip
+        from_hub((diffusion.id, diffusion.revision), (clip.id, clip.revision), target)
+    elif settings.source == "folder":
+        folder = store.user_path(settings.folder)
+        from_folder(folder, store.user_path(settings.clip_folder) if settings.clip_folder else folder / "clip", target)
+    elif settings.source == "random":
+        at_random(settings.random, target)
+    else:
+        from_package(target)
+
+
+def from_hub(diffusion: tuple[str, str], clip: tuple[str, str], target: Path) -> None:
+    """Bring both models from the hub, each an id and a commit; interrupted downloads go on.
+
+    Raises:
+        InputError: a repository or a revision isn't there or can't be reached, or holds no safetensors.
+    """
+    _copy_diffusion(_snapshot(*diffusion, DIFFUSION_PARTS), target)
+    _copy_clip(_snapshot(*clip, ("",)), target / "clip")
+    origin = {"source": "hub", "stable_diffusion": "@".join(diffusion), "clip": "@".join(clip)}
+    _finish(target, origin)
+
+
+def from_folder(diffusion: Path, clip: Path, target: Path) -> None:
+    """Copy a Stable-Diffusion-1.x-shaped folder and a CLIP folder.
+
+    Raises:
+        InputError: a part is missing, holds no safetensors, or doesn't fit the others.
+    """
+    check_fit(diffusion, clip, condition_tokens=1)
+    _copy_diffusion(diffusion, target)
+    _copy_clip(clip, target / "clip")
+    _finish(target, {"source": "folder", "stable_diffusion": diffusion.name, "clip": clip.name})
+
+
+def from_package(target: Path) -> None:
+    """Copy the demo's networks, which ship with the package.
+
+    Raises:
+        InputError: this version ships none.
+    """
+    shipped = resources.files("recipevis.kitchen") / "backbone"
+    if not shipped.is_dir():
+        raise InputError(
+            "backbone.source = 'kitchen': this version ships no such networks; allowed: random, folder, hub"
+        )
+    with resources.as_file(shipped) as folder:
+        _copy_diffusion(folder, target)
+        _copy_clip(folder / "clip", target / "clip")
+    _finish(target, {"source": "kitchen", "stable_diffusion": "kitchen", "clip": "kitchen"})
+
+
+def at_random(sizes: RandomNetworks, target: Path) -> None:
+    """Make untrained networks of the paper's classes at the given sizes, always the same for the same seed."""
+    untrained.save(sizes, target)
+    _finish(target, {"source": "random", "stable_diffusion": "random", "clip": "random"})
+
+
+def fetch_encoder(name: str | None, revision: str | None, target: Path) -> None:
+    """Bring the second CLIP that only measures into `target`; without a name, leave an empty folder.
+
+    Args:
+        name: a folder, or an id on the hub.
+        revision: the hub's commit.
+
+    Raises:
+        InputError: it isn't there, or holds no safetensors.
+    """
+    target.mkdir(parents=True, exist_ok=True)
+    if name is not None:
+        folder = store.user_path(name)
+        _copy_clip(folder if folder.is_dir() else _snapshot(name, revision, ("",)), target)
+
+
+def _snapshot(repository: str, revision: str | None, parts: Sequence[str]) -> Path:
+    """A hub repository's configurations and safetensors below `parts`, in the hub's own cache."""
+    prefixes = [f"{part}/" if part else "" for part in parts]
+    allowed = [f"{prefix}{pattern}" for prefix in prefixes for pattern in (*_CONFIGURATIONS, "*.safetensors")]
+    try:
+        return Path(
+            huggingface_hub.snapshot_download(
+                repository, revision=revision, allow_patterns=allowed, ignore_patterns=_VARIANTS
+            )
+        )
+    except (OSError, HfHubHTTPError, HFValidationError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{repository}@{revision}: can't be had from the hub: {reason}") from error
+
+
+def _copy_diffusion(source: Path, target: Path) -> None:
+    for part in DIFFUSION_PARTS:
+        weights = None if part in ("tokenizer", "scheduler") else "diffusion_pytorch_model"
+        _copy(source / part, target / part, "model" if part == "text_encoder" else weights)
+
+
+def _copy_clip(source: Path, target: Path) -> None:
+    _copy(source, target, "model")
+
+
+def _copy(source: Path, target: Path, weights: str | None) -> None:
+    """Copy a part's configurations and, if it has weights, its safetensors file or shards."""
+    if not source.is_dir():
+        raise InputError(f"{source}: no such folder; expected a part of a model in Hugging Face layout")
+    files = [file for pattern in _CONFIGURATIONS for file in sorted(source.glob(pattern))]
+    if weights:
+        found = [source / f"{weights}.safetensors"] if (source / f"{weights}.safetensors").exists() else []
+        found = found or sorted(source.glob(f"{weights}-?????-of-?????.safetensors"))
+        if not found:
+            raise InputError(f"{source}: holds no {weights}.safetensors; pickled weights are refused")
+        files += found
+    target.mkdir(parents=True, exist_ok=True)
+    for file in files:
+        shutil.copyfile(file, target / file.name)
+
+
+def _finish(folder: Path, origin: dict) -> None:
+    """Check that the parts fit, and write where they came from."""
+    check_fit(folder, folder / "clip", condition_tokens=1)
+    load_scheduler(folder / "scheduler")
+    store.write_json(folder / "backbone.json", origin)

@@ -1,0 +1,132 @@
+"""Untrained networks of the paper's classes at any size, and their tokenizer.
+
+At the published sizes they have Stable Diffusion v1-4's and CLIP ViT-L/14's exact shapes.
+"""
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from tokenizers.pre_tokenizers import ByteLevel
+from transformers import (
+    CLIPConfig,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    CLIPVisionConfig,
+)
+
+from recipevis.parameters import RandomNetworks
+
+
+def save(sizes: RandomNetworks, target: Path) -> None:
+    """Write untrained networks in hub layout, always the same for the same `sizes.seed`.
+
+    Args:
+        sizes: the parameters `backbone.random`.
+        target: the folder to write.
+    """
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(sizes.seed)
+        text = _text_configuration(sizes)
+        clip = CLIPConfig(
+            text_config=text.to_dict(),
+            vision_config=_vision_configuration(sizes).to_dict(),
+            projection_dim=sizes.projection,
+        )
+        for name, make in {
+            "text_encoder": lambda: CLIPTextModel(text),
+            "clip": lambda: CLIPModel(clip),
+            "vae": lambda: _random_vae(sizes),
+            "unet": lambda: _random_unet(sizes),
+        }.items():
+            make().save_pretrained(target / name, max_shard_size="100GB")
+    tokenizer = _byte_tokenizer(sizes.text.vocabulary, sizes.text.tokens)
+    tokenizer.save_pretrained(target / "tokenizer")
+    tokenizer.save_pretrained(target / "clip")
+    side = sizes.vision.pixels
+    CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}).save_pretrained(
+        target / "clip"
+    )
+    _random_scheduler(sizes).save_pretrained(target / "scheduler")
+
+
+def _text_configuration(sizes: RandomNetworks) -> CLIPTextConfig:
+    text = sizes.text
+    return CLIPTextConfig(
+        vocab_size=text.vocabulary,
+        hidden_size=text.width,
+        intermediate_size=4 * text.width,
+        projection_dim=sizes.projection,
+        num_hidden_layers=text.layers,
+        num_attention_heads=text.heads,
+        max_position_embeddings=text.tokens,
+        bos_token_id=text.vocabulary - 2,
+        eos_token_id=text.vocabulary - 1,
+        pad_token_id=text.vocabulary - 1,
+    )
+
+
+def _vision_configuration(sizes: RandomNetworks) -> CLIPVisionConfig:
+    vision = sizes.vision
+    return CLIPVisionConfig(
+        hidden_size=vision.width,
+        intermediate_size=4 * vision.width,
+        projection_dim=sizes.projection,
+        num_hidden_layers=vision.layers,
+        num_attention_heads=vision.heads,
+        image_size=vision.pixels,
+        patch_size=vision.patch,
+    )
+
+
+def _random_vae(sizes: RandomNetworks) -> AutoencoderKL:
+    levels = len(sizes.vae_channels)
+    return AutoencoderKL(
+        block_out_channels=sizes.vae_channels,
+        down_block_types=["DownEncoderBlock2D"] * levels,
+        up_block_types=["UpDecoderBlock2D"] * levels,
+        layers_per_block=sizes.vae_layers,
+        latent_channels=4,
+        norm_num_groups=sizes.norm_groups,
+        scaling_factor=0.18215,
+    )
+
+
+def _random_unet(sizes: RandomNetworks) -> UNet2DConditionModel:
+    """Cross attention on every level but the lowest, as Stable Diffusion's."""
+    levels = len(sizes.unet_channels)
+    return UNet2DConditionModel(
+        sample_size=64,
+        block_out_channels=sizes.unet_channels,
+        down_block_types=["CrossAttnDownBlock2D"] * (levels - 1) + ["DownBlock2D"],
+        up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * (levels - 1),
+        layers_per_block=sizes.unet_layers,
+        attention_head_dim=sizes.unet_heads,  # diffusers' name for the number of heads in Stable Diffusion's UNet
+        cross_attention_dim=sizes.text.width,
+        norm_num_groups=sizes.norm_groups,
+    )
+
+
+def _random_scheduler(sizes: RandomNetworks) -> DDPMScheduler:
+    """Stable Diffusion's schedule, or its rescaled form that ends in pure noise."""
+    return DDPMScheduler(
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=sizes.prediction,
+        rescale_betas_zero_snr=sizes.zero_snr,
+        timestep_spacing="trailing" if sizes.zero_snr else "leading",
+        steps_offset=0 if sizes.zero_snr else 1,
+        clip_sample=False,
+    )
+
+
+def _byte_tokenizer(vocabulary: int, length: int) -> CLIPTokenizer:
+    """A CLIP tokenizer without merges: a token a byte, another where the byte ends a word, two special ones last."""
+    alphabet = sorted(ByteLevel.alphabet())
+    tokens = {token: i for i, token in enumerate([*alphabet, *(byte + "</w>" for byte in alphabet)])}
+    tokens |= {"<|startoftext|>": vocabulary - 2, "<|endoftext|>": vocabulary - 1}
+    return CLIPTokenizer(vocab=tokens, merges=[], model_max_length=length)

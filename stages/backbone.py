@@ -1,0 +1,21 @@
+"""Bring the frozen and the initial networks into `models/backbone/`, and the second CLIP into `models/encoder/`."""
+
+from pathlib import Path
+
+from recipevis import backbone_sources, store
+from recipevis.parameters import Parameters
+from stages import run, work_folder
+
+
+def main(parameters: Parameters) -> None:
+    """Make both folders beside, then move them to the stage's outputs."""
+    evaluate = parameters.evaluate
+    with work_folder("backbone") as work:
+        backbone_sources.make(parameters.backbone, work / "backbone")
+        backbone_sources.fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
+        store.publish(work / "backbone", Path("models/backbone"))
+        store.publish(work / "encoder", Path("models/encoder"))
+
+
+if __name__ == "__main__":
+    run("backbone", main)
