@@ -53,9 +53,10 @@ def clip_l2(drawn: np.ndarray, true: np.ndarray) -> float:
 
 
 def clip_cosine(drawn: np.ndarray, true: np.ndarray) -> float:
-    """100 (1 - cosine) of two pooled vectors, in [0, 200], lower is better."""
+    """100 (1 - cosine) of two pooled vectors, in [0, 200], lower is better; a zero vector counts as at right angles."""
     drawn, true = np.asarray(drawn, np.float64), np.asarray(true, np.float64)
-    return float(100 * (1 - drawn @ true / (np.linalg.norm(drawn) * np.linalg.norm(true))))
+    norms = np.linalg.norm(drawn) * np.linalg.norm(true)
+    return float(100 * (1 - (drawn @ true / norms if norms else 0)))
 
 
 def _same_kind(drawn: np.ndarray, true: np.ndarray) -> None:

@@ -90,6 +90,7 @@ def test_clip_distances_are_the_closed_forms():
         turned = 7 * np.array([math.cos(math.radians(degrees)), math.sin(math.radians(degrees))])
         expected = 100 * (1 - math.cos(math.radians(degrees)))
         assert metrics.clip_cosine(turned, np.array([2.0, 0])) == pytest.approx(expected, abs=1e-9)
+    assert metrics.clip_cosine(np.zeros(2), np.array([2.0, 0])) == 100
 
 
 def test_clip_distances_of_float16_vectors_are_computed_in_full_precision():

@@ -1,0 +1,269 @@
+"""What an evaluation reports: every metric for the model, four floors and one ceiling, with intervals.
+
+Scores are kept an image at a time, summed over the images of a video, and resampled over videos: a video is one
+recipe, and its steps are not independent.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pandas as pd
+from scipy.stats import bootstrap
+
+from recipevis import images, metrics, store
+from recipevis.errors import InputError
+from recipevis.progress import meter, track
+from recipevis.randomness import numpy_generator
+
+MODES = ("autoregressive", "teacher_forced")  # the first is the headline
+CEILING = ("vae_round_trip",)
+FLOORS = ("copy_previous", "mean_image", "other_recipe", "untouched_backbone")
+# The pictures behind a row's entries, one a mode. What looks at no drawn image is the same picture in both modes.
+ROWS = {"model": MODES} | {row: (row, row) for row in (*FLOORS, *CEILING)}
+GROUPS = {"all": 0, "after_first": 1}  # the first step that counts
+HEADLINE = ("clip_l2", "clip_cosine", "psnr", "ssim")
+
+_OF_IMAGES = {"psnr": metrics.psnr, "ssim": metrics.ssim, "ssim_uniform": metrics.ssim_uniform}
+_OF_VECTORS = {"l2": metrics.clip_l2, "cosine": metrics.clip_cosine}
+_CHUNK = 32  # true frames between two savings: what an interrupted run loses
+
+
+class Encoder(Protocol):
+    """A vision tower that measures, e.g. `backbone.ClipImages`."""
+
+    def pooled(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
+        """Pictures, uint8 RGB [h, w, 3] each, to vectors, float32 [n, d], not normalised."""
+
+
+def read_samples(path: Path) -> pd.DataFrame:
+    """The `sample` stage's table; what is missing in it is an empty string.
+
+    Raises:
+        InputError: the file can't be read, or no step of it can be scored.
+    """
+    try:
+        samples = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"step": int, "scored": int})
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{path}: can't be read as a table of samples: {error}") from error
+    if not samples.scored.any():
+        raise InputError(f"{path}: no step has both its true frame and the one before it, so nothing can be scored")
+    return samples
+
+
+def mean_image(paths: Sequence[str]) -> np.ndarray:
+    """The mean of pictures of one size, uint8 [h, w, 3]; one picture in memory at a time.
+
+    Args:
+        paths: a picture that is named twice counts twice.
+
+    Raises:
+        InputError: there are none, or one can't be read.
+    """
+    if not len(paths):
+        raise InputError("data/triplets.csv: no training triplet, so no mean image to compare with")
+    total = 0
+    for path in track(paths, "mean image", len(paths)):
+        total = total + _read(Path(path)).astype(np.int64)
+    return np.rint(total / len(paths)).astype(np.uint8)
+
+
+def other_recipe(samples: pd.DataFrame, sample_id: str, seed: int) -> str | None:
+    """Path of a true frame of another recipe: of another recipe type if there is one, else of another video.
+
+    Chosen by (seed, sample), so that it does not change with how many samples are scored. None where there is
+    but one recipe.
+    """
+    own = samples[samples.sample_id == sample_id].iloc[0]
+    others = samples[(samples.image != "") & (samples.video_id != own.video_id)]
+    of_another_type = others[others.recipe_type != own.recipe_type]
+    paths = (of_another_type if len(of_another_type) else others).image.tolist()
+    return paths[numpy_generator(seed, "other_recipe", sample_id).integers(len(paths))] if paths else None
+
+
+def score(
+    samples: pd.DataFrame,
+    drawn: Path,
+    mean: np.ndarray,
+    blank: str,
+    seed: int,
+    encoders: Mapping[str, Encoder],
+    work: Path,
+) -> pd.DataFrame:
+    """Score every picture behind `ROWS` against its true frame.
+
+    Args:
+        samples: from `read_samples`; rows with `scored` are scored.
+        drawn: folder of the drawn pictures, a folder each.
+        mean: the floor `mean_image`, uint8 [h, w, 3].
+        blank: what `copy_previous` shows for a first step, `white` or `black`.
+        seed: of the floor `other_recipe`.
+        encoders: name to encoder; `clip` gives `clip_l2` and `clip_cosine`, and so on.
+        work: folder for finished chunks; those that lie in it are not scored again.
+
+    Returns:
+        A row per true frame and picture: `picture, sample_id, video_id, step`, each metric, and a column
+        `<encoder>_norm`, the norm of the true frame's vector.
+    """
+    scored = samples[samples.scored == 1]
+    parts = []
+    with meter("evaluate", len(scored)) as counted:
+        for start in range(0, len(scored), _CHUNK):
+            chunk = scored.iloc[start : start + _CHUNK]
+            parts.append(work / f"{start:06d}.json")
+            if not parts[-1].exists():
+                rows = []
+                for sample in chunk.itertuples():
+                    rows += _score_frame(sample, _pictures(sample, samples, drawn, mean, blank, seed), encoders)
+                store.write_json(parts[-1], rows)
+            counted.advance(len(chunk))
+    # Read back, so that a run that was interrupted goes on with the very numbers of one that was not.
+    return pd.DataFrame([row for part in parts for row in json.loads(part.read_text(encoding="utf-8"))])
+
+
+def _pictures(sample: Any, samples: pd.DataFrame, drawn: Path, mean: np.ndarray, blank: str, seed: int) -> dict:
+    """Every picture that is compared with one sample's true frame, by name; the true one is `true`."""
+    true = _read(Path(sample.image))
+    previous, other = sample.previous_image, other_recipe(samples, sample.sample_id, seed)
+    pictures = {
+        "true": true,
+        "copy_previous": _read(Path(previous)) if previous else images.blank(len(true), blank),
+        "mean_image": mean,
+    }
+    if other:
+        pictures["other_recipe"] = _read(Path(other))
+    for name in (*MODES, "untouched_backbone", "vae_round_trip"):
+        pictures[name] = _read(drawn / name / f"{sample.sample_id}.png")
+    return pictures
+
+
+def _score_frame(sample: Any, pictures: dict[str, np.ndarray], encoders: Mapping[str, Encoder]) -> list[dict]:
+    """A row of scores for each picture but the true one."""
+    rows = {
+        name: {"picture": name, "sample_id": sample.sample_id, "video_id": sample.video_id, "step": sample.step}
+        for name in pictures
+    }
+    for encoder, tower in encoders.items():
+        vectors = dict(zip(pictures, tower.pooled(list(pictures.values())), strict=True))
+        for name, row in rows.items():
+            for metric, distance in _OF_VECTORS.items():
+                row[f"{encoder}_{metric}"] = distance(vectors[name], vectors["true"])
+            row[f"{encoder}_norm"] = float(np.linalg.norm(vectors["true"].astype(np.float64)))
+    for name, row in rows.items():
+        row |= {metric: function(pictures[name], pictures["true"]) for metric, function in _OF_IMAGES.items()}
+    return [row for name, row in rows.items() if name != "true"]
+
+
+def summarise(scores: pd.DataFrame, resamples: int, seed: int) -> dict:
+    """`reports/evaluation.json`'s rows: `{row: {mode: {group: {metric: {mean, low, high}, images, videos}}}}`.
+
+    Means are over images; 95 % intervals from a bootstrap over videos, null with fewer than two. `psnr_capped` counts
+    images at `metrics.PSNR_CAP`. Rows that look at no drawn image have equal entries in both modes.
+
+    Args:
+        scores: from `score`.
+        resamples: bootstrap resamples.
+        seed: of the bootstrap. Rows with the same videos are resampled alike, so they can be compared.
+    """
+    of_picture = {
+        picture: {group: _summary(table[table.step >= first], resamples, seed) for group, first in GROUPS.items()}
+        for picture in {picture for pictures in ROWS.values() for picture in pictures}
+        for table in [scores[scores.picture == picture]]
+    }
+    return {
+        row: {mode: of_picture[picture] for mode, picture in zip(MODES, pictures, strict=True)}
+        for row, pictures in ROWS.items()
+    }
+
+
+def _summary(table: pd.DataFrame, resamples: int, seed: int) -> dict:
+    names = metric_names(table)
+    by_video = table.groupby("video_id")
+    sums, counts = by_video[names].sum().to_numpy().T, by_video.size().to_numpy()  # [metrics, videos], [videos]
+    means = sums.sum(1) / counts.sum() if len(table) else [None] * len(names)
+    low, high = _interval(sums, counts, resamples, seed) if len(counts) > 1 else 2 * ([None] * len(names),)
+    intervals = {
+        name: {"mean": rounded(mean), "low": rounded(least), "high": rounded(most)}
+        for name, mean, least, most in zip(names, means, low, high, strict=True)
+    }
+    capped = int((table.psnr >= metrics.PSNR_CAP).sum())
+    return {**intervals, "images": len(table), "videos": len(counts), "psnr_capped": capped}
+
+
+def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """95 % interval of each metric's mean over images, [metrics] each, when whole videos are drawn anew.
+
+    The percentile method: the bias-corrected one is undefined where videos agree, as they do for a constant image.
+    """
+    result = bootstrap(
+        (sums, np.broadcast_to(counts, sums.shape)),
+        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
+        paired=True,
+        vectorized=True,
+        axis=-1,
+        n_resamples=resamples,
+        method="percentile",
+        rng=numpy_generator(seed, "bootstrap"),
+    )
+    return result.confidence_interval.low, result.confidence_interval.high
+
+
+def metric_names(scores: pd.DataFrame) -> list[str]:
+    """The metrics that a table of scores holds: CLIP's, a second encoder's if there was one, the images'."""
+    return [name for name in scores.columns[4:] if not name.endswith("_norm")]
+
+
+def norms(scores: pd.DataFrame) -> dict[str, float]:
+    """Mean norm of the true frames' pooled vectors, by encoder: the scale of its L2. A frame counts once."""
+    frames = scores.drop_duplicates("sample_id")
+    return {name: rounded(frames[name].mean()) for name in scores.columns if name.endswith("_norm")}
+
+
+def headline(rows: dict) -> dict:
+    """`metrics.json`: the model's four metrics over all steps, drawn from its own images, and teacher-forced."""
+    own, forced = ({name: rows["model"][mode]["all"][name]["mean"] for name in HEADLINE} for mode in MODES)
+    return {**own, MODES[1]: forced}
+
+
+def drift(scores: pd.DataFrame) -> pd.DataFrame:
+    """Mean of the model's metrics by step: `step, images`, the four headline metrics, and those teacher-forced."""
+    own, forced = (scores[scores.picture == mode].groupby("step") for mode in MODES)
+    table = own.size().rename("images").to_frame()
+    for name in HEADLINE:
+        table[name] = own[name].mean().map(rounded)
+    for name in HEADLINE:
+        table[f"{MODES[1]}_{name}"] = forced[name].mean().map(rounded)
+    return table.reset_index()
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a table of results."""
+
+    row: str
+    mode: str | None  # None where both modes are the same picture
+    entries: dict[str, Any]  # {metric: {mean, low, high}, images, videos, psnr_capped}
+
+
+def table(rows: dict, group: str) -> list[Line]:
+    """The lines of a table over one of `GROUPS`, in the order to read them: ceiling, model, floors."""
+    lines = []
+    for row in (*CEILING, "model", *FLOORS):
+        for mode in MODES if len(set(ROWS[row])) > 1 else MODES[:1]:
+            lines.append(Line(row, mode if len(set(ROWS[row])) > 1 else None, rows[row][mode][group]))
+    return lines
+
+
+def rounded(value: float | None) -> float | None:
+    """Five significant digits: what is below them differs between machines."""
+    return None if value is None else float(f"{value:.5g}")
+
+
+def _read(path: Path) -> np.ndarray:
+    try:
+        return images.read(path)
+    except OSError as error:
+        raise InputError(f"{path}: can't be read as a picture") from error
