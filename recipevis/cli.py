@@ -1,0 +1,106 @@
+"""The command `recipevis`. Heavy packages are imported by the command that needs them, when it runs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recipevis import __version__
+from recipevis.errors import InputError, RecipeVisError
+
+app = typer.Typer(
+    help="Draws a recipe step by step, each image from the step's sentence and the image before it.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_FORMATS = (".png", ".jpg", ".jpeg")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"recipevis {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
+    ] = False,
+) -> None:
+    """What stands before the command."""
+
+
+@app.command()
+def generate(
+    recipe: Annotated[Path, typer.Argument(help="Text file, a sentence a line; blank lines are ignored.")],
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/recipevis"),
+    out: Annotated[Path, typer.Option(help="The picture: .png or .jpg.")] = Path("storyboard.png"),
+    seed: Annotated[int, typer.Option(help="Another seed draws other images.", min=0)] = 0,
+    steps: Annotated[int, typer.Option(help="Denoising steps an image.", min=1)] = 50,
+    guidance: Annotated[float, typer.Option(help="How closely images follow their sentence.")] = 7.5,
+    image_guidance: Annotated[
+        float | None, typer.Option(help="How closely they follow the image before; not given: as --guidance.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
+) -> None:
+    """Draw a recipe's steps, each from the one drawn before, as one captioned picture."""
+    with _told_in_one_line("generate"):
+        sentences = read_recipe(recipe)
+        _check_target(out)
+        if not model.is_dir():
+            raise InputError(f"{model}: no such folder; a model is what the stage `train` leaves in models/recipevis")
+        from recipevis import backbone, rollout, store, storyboard
+        from recipevis.progress import track
+
+        pipeline = rollout.load_pipeline(model, backbone.device(device))
+        sampler = rollout.Sampler(pipeline, seed, steps, guidance, image_guidance)
+        pictures = list(track(rollout.draw_recipe(sampler, sentences), "generate", len(sentences)))
+        board = storyboard.compose(pictures, sentences)
+        try:
+            with store.replacing(out) as temporary:
+                board.save(temporary)
+        except OSError as error:
+            raise InputError(f"{out}: can't be written: {error.strerror or error}") from error
+        print(out)
+
+
+def read_recipe(path: Path) -> list[str]:
+    """The sentences of a recipe file, one a line, without outer whitespace; blank lines are ignored.
+
+    Raises:
+        InputError: the file can't be read as UTF-8 text, or has no sentence.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text") from error
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}") from error
+    sentences = [line.strip() for line in lines if line.strip()]
+    if not sentences:
+        raise InputError(f"{path}: empty; write one sentence a line")
+    return sentences
+
+
+def _check_target(path: Path) -> None:
+    """Tell before drawing, which takes long, that the picture can't be written."""
+    if path.suffix.lower() not in _FORMATS:
+        raise InputError(f"{path}: can't be written: the name must end in one of {', '.join(_FORMATS)}")
+    if not path.parent.is_dir():
+        raise InputError(f"{path}: can't be written: there is no folder {path.parent}")
+    if path.is_dir() or not os.access(path.parent, os.W_OK):
+        raise InputError(f"{path}: can't be written: {'it is a folder' if path.is_dir() else 'permission denied'}")
+
+
+@contextmanager
+def _told_in_one_line(command: str) -> Iterator[None]:
+    try:
+        yield
+    except RecipeVisError as error:
+        typer.echo(f"{command}: {error}", err=True)
+        raise typer.Exit(error.exit_status) from None

@@ -1,0 +1,106 @@
+"""The pictures of curves: how training went, and how drawing drifts from step to step. PNG, seen offline."""
+
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from recipevis import store
+
+# Colours that stay apart for colour-blind readers and in grey.
+INK, MODEL, FORCED, FAINT = "#33312c", "#b4491f", "#2f6f8f", "#8d8a80"
+_STYLE = {
+    "font.family": "DejaVu Sans",  # ships with matplotlib, so that the bytes do not depend on the machine's fonts
+    "font.size": 9,
+    "axes.edgecolor": FAINT,
+    "axes.labelcolor": INK,
+    "axes.titlecolor": INK,
+    "axes.titlesize": 10,
+    "axes.titlelocation": "left",
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "xtick.color": FAINT,
+    "xtick.labelcolor": INK,
+    "ytick.color": FAINT,
+    "ytick.labelcolor": INK,
+    "grid.color": "#e7e4dc",
+    "axes.grid": True,
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+}
+_METRICS = {
+    "clip_l2": "CLIP L2, lower is better",
+    "clip_cosine": "CLIP cosine, lower is better",
+    "psnr": "PSNR (dB), higher is better",
+    "ssim": "SSIM, higher is better",
+}
+
+
+def training_curve(history: pd.DataFrame, path: Path) -> None:
+    """Draw the losses by optimizer step.
+
+    Args:
+        history: columns `step, loss, cycle, validation_loss` at least; a value that was not taken is NaN.
+        path: where the PNG goes.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 3.2), layout="constrained")
+        axes = figure.subplots()
+        history = history[["step", "loss", "cycle", "validation_loss"]].astype(float)
+        window = max(1, len(history) // 50)
+        axes.plot(history.step, history.loss, color=MODEL, alpha=0.25, linewidth=0.8)
+        for name, label, colour in (("loss", "training loss", MODEL), ("cycle", "cycle loss", FAINT)):
+            taken = history.dropna(subset=name)
+            if taken[name].any():
+                smooth = taken[name].rolling(window, min_periods=1, center=True).mean()
+                axes.plot(taken.step, smooth, color=colour, label=f"{label}, mean of {window} steps")
+        validated = history.dropna(subset="validation_loss")
+        if len(validated):
+            style = {"marker": "o", "markersize": 3, "color": FORCED, "label": "validation loss"}
+            axes.plot(validated.step, validated.validation_loss, **style)
+        seen = history[["loss", "cycle", "validation_loss"]].stack().dropna()
+        if len(seen):
+            # A few early losses far above the rest are left outside rather than flatten the curve.
+            axes.set_ylim(0, max(1.1 * seen.quantile(0.99), 1e-3))
+            axes.legend(loc="upper right")
+        else:
+            axes.text(0.5, 0.5, "no training step", color=FAINT, ha="center", transform=axes.transAxes)
+        axes.set(xlabel="optimizer step", ylabel="loss")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        _save(figure, path)
+
+
+def drift(table: pd.DataFrame, path: Path) -> None:
+    """Draw the model's metrics by step, in both modes, over how many images each point rests on.
+
+    Args:
+        table: from `evaluation.drift`.
+        path: where the PNG goes.
+    """
+    with matplotlib.rc_context(_STYLE):
+        figure = Figure(figsize=(7.2, 6.0), layout="constrained")
+        grid = figure.subplots(3, 2, sharex=True, height_ratios=(3, 3, 1))
+        steps = table.step + 1  # people count from 1
+        for axes, (metric, title) in zip(grid[:2].flat, _METRICS.items(), strict=True):
+            axes.plot(steps, table[metric], "o-", color=MODEL, markersize=3.5, label="from its own images")
+            forced = table[f"teacher_forced_{metric}"]
+            axes.plot(steps, forced, "s--", color=FORCED, markersize=3.5, label="from the true images")
+            axes.set_title(title)
+        for axes in grid[2]:
+            _counts(axes, steps, table.images)
+        figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
+        _save(figure, path)
+
+
+def _counts(axes: Axes, steps: pd.Series, images: pd.Series) -> None:
+    axes.bar(steps, images, color="#d8d4c8")
+    axes.set(xlabel="step of the recipe", ylabel="images")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+
+
+def _save(figure: Figure, path: Path) -> None:
+    with store.replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=150, facecolor="white")

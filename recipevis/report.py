@@ -1,0 +1,265 @@
+"""The folder of an evaluation: its numbers, its page (one file that opens from disk, offline), its contact sheet.
+
+Pictures are embedded. Whatever comes from outside (sentences, ids, reasons) is escaped by the template.
+"""
+
+import base64
+import io
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import pandas as pd
+from PIL import Image
+
+from recipevis import evaluation, images, store, storyboard
+
+_HIGHER, _LOWER = "higher is better ↑", "lower is better ↓"
+
+
+@dataclass(frozen=True)
+class _Metric:
+    name: str
+    higher: bool
+    digits: int
+    text: str = ""
+
+
+_METRICS = {
+    "clip_l2": _Metric("CLIP L2", False, 2, "is the distance of the two images' CLIP vectors, not normalised."),
+    "clip_cosine": _Metric("CLIP cosine", False, 2, "is 100 (1 - cosine) of the same vectors."),
+    "psnr": _Metric("PSNR, dB", True, 2, "compares pixel by pixel."),
+    "ssim": _Metric("SSIM", True, 3, "compares local structure, in a Gaussian window."),
+    "ssim_uniform": _Metric("SSIM 7×7", True, 3, "is the same in a plain window of 7 by 7 pixels."),
+    "encoder_l2": _Metric("second CLIP L2", False, 2, "and"),
+    "encoder_cosine": _Metric("second CLIP cosine", False, 2, "come from a CLIP that neither conditions nor trains."),
+}
+# (row, mode): heading before it, style, name, what it is.
+_LINES = {
+    ("vae_round_trip", None): (
+        "Ceiling", "ceiling", "VAE round trip", "the true frame, encoded and decoded: no drawing can be sharper"
+    ),
+    ("model", "autoregressive"): (
+        "Model", "model", "From its own images", "each step from the image drawn before it: the headline"
+    ),
+    ("model", "teacher_forced"): (
+        None, "model forced", "From the true images", "each step from the true image before it"
+    ),
+    ("copy_previous", None): (
+        "Floors", "floor", "Previous image, copied", "the true image of the step before; blank for a first step"
+    ),
+    ("mean_image", None): (None, "floor", "Mean training image", "one and the same blur for every step"),
+    ("other_recipe", None): (None, "floor", "Another recipe's frame", "a true frame that has nothing to do with it"),
+    ("untouched_backbone", None): (None, "floor", "Untouched backbone", "drawn from the sentence, without training"),
+}  # fmt: skip
+_GROUPS = {"all": "All steps", "after_first": "Steps after the first"}
+_PICTURES = {
+    "true": ("true frame", "not scored: a true frame is missing"),
+    "autoregressive": ("drawn from the image drawn before", "not drawn"),
+    "teacher_forced": ("drawn from the true image before", "not drawn: a true frame is missing"),
+}
+
+
+def write(
+    folder: Path,
+    result: Mapping[str, Any],
+    samples: pd.DataFrame,
+    drawn: Path,
+    strips: int,
+    **about: Mapping[str, Any],
+) -> None:
+    """Write `evaluation.json`, `index.html` and `contact_sheet.png`; the arguments are those of `page`."""
+    store.write_json(folder / "evaluation.json", result)
+    store.write_text(folder / "index.html", page(result, samples, drawn, strips, **about))
+    contact_sheet(samples, drawn, strips, folder / "contact_sheet.png")
+
+
+def page(
+    result: Mapping[str, Any],
+    samples: pd.DataFrame,
+    drawn: Path,
+    strips: int,
+    training: Mapping[str, Any],
+    dataset: Mapping[str, Any],
+    survivors: Mapping[str, Any],
+    plots: Mapping[str, Path],
+) -> str:
+    """The page as HTML.
+
+    Args:
+        result: what `reports/evaluation.json` holds.
+        samples: from `evaluation.read_samples`.
+        drawn: folder of the drawn pictures, a folder each.
+        strips: recipes shown, the first so many.
+        training: `training.json`.
+        dataset: `data/dataset.json`.
+        survivors: `data/survivors.json`.
+        plots: PNG files `train` and `drift`.
+    """
+    rows, experiment = result["rows"], result["experiment"]
+    headline = rows["model"]["autoregressive"]["all"]
+    groups = [_group(rows, group, title) for group, title in _GROUPS.items()]
+    recipes = list(samples.groupby("video_id", sort=False))
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template("report.html").render(
+        experiment=experiment,
+        backbone=_flat(experiment["backbone"]),
+        training=training,
+        headline=headline,
+        tiles=[_tile(rows, metric) for metric in evaluation.HEADLINE],
+        groups=groups,
+        metrics=[_METRICS[metric] for metric in _METRICS if metric in headline],
+        norms=[{"name": name, "value": f"{value:.4g}"} for name, value in result.items() if name.endswith("_norm")],
+        capped=_capped(rows),
+        subsets=[_subset(name, dataset[name], survivors[name]) for name in ("training", "validation")],
+        recipes=[_recipe(video, steps, drawn) for video, steps in recipes[:strips]],
+        recipes_in_all=len(recipes),
+        plots={name: _uri(path.read_bytes(), "png") for name, path in plots.items()},
+    )
+
+
+def contact_sheet(samples: pd.DataFrame, drawn: Path, strips: int, path: Path) -> None:
+    """Write a picture of the first `strips` recipes, true frames above drawn ones."""
+    sheet = []
+    for video, steps in list(samples.groupby("video_id", sort=False))[:strips]:
+        true = [images.read(image) if image else None for image in steps.image]
+        own = [images.read(drawn / "autoregressive" / f"{sample}.png") for sample in steps.sample_id]
+        sheet.append(storyboard.Strip(_title(video, steps), true, own))
+    with store.replacing(path) as temporary:
+        storyboard.contact_sheet(sheet).save(temporary, format="png")
+
+
+def _group(rows: Mapping, group: str, title: str) -> dict:
+    lines = evaluation.table(rows, group)
+    entries = rows["model"]["autoregressive"][group]
+    columns = [metric for metric in _METRICS if metric in entries]
+    scales = {metric: _scale([line.entries[metric] for line in lines]) for metric in columns}
+    described = []
+    for line in lines:
+        kind, style, name, text = _LINES[line.row, line.mode]
+        cells = [
+            _cell(line.entries[metric], _METRICS[metric], scales[metric])
+            | {"ahead": line.row in evaluation.FLOORS and not _beats(entries, line.entries, metric)}
+            for metric in columns
+        ]
+        described.append({"kind": kind, "style": style, "name": name, "text": text, "cells": cells})
+    headings = [{"name": _METRICS[metric].name, "better": _better(_METRICS[metric])} for metric in columns]
+    counts = {"images": entries["images"], "videos": entries["videos"]}
+    return {"title": title, "columns": headings, "lines": described, **counts}
+
+
+def _tile(rows: Mapping, metric: str) -> dict:
+    own = rows["model"]["autoregressive"]["all"]
+    beaten = sum(_beats(own, rows[floor]["autoregressive"]["all"], metric) for floor in evaluation.FLOORS)
+    cell = _cell(own[metric], _METRICS[metric], None)
+    better = "↑" if _METRICS[metric].higher else "↓"
+    return cell | {
+        "name": _METRICS[metric].name, "better": better, "beaten": beaten, "floors": len(evaluation.FLOORS)
+    }  # fmt: skip
+
+
+def _beats(own: Mapping, floor: Mapping, metric: str) -> bool:
+    """Whether the model's mean is the better one; a floor without images is no rival."""
+    mine, theirs = own[metric]["mean"], floor[metric]["mean"]
+    if mine is None or theirs is None:
+        return True
+    return mine > theirs if _METRICS[metric].higher else mine < theirs
+
+
+def _better(metric: _Metric) -> str:
+    return _HIGHER if metric.higher else _LOWER
+
+
+def _scale(entries: list[Mapping]) -> tuple[float, float] | None:
+    """Least and greatest of all means and ends: what a column's bars span."""
+    values = [value for entry in entries for value in entry.values() if value is not None]
+    return (min(values), max(values)) if values and max(values) > min(values) else None
+
+
+def _cell(entry: Mapping, metric: _Metric, scale: tuple[float, float] | None) -> dict:
+    mean, low, high = entry["mean"], entry["low"], entry["high"]
+    if mean is None:
+        return {"mean": "–", "interval": "no image", "bar": None}
+    text = {"mean": f"{mean:.{metric.digits}f}", "interval": "one video: no interval", "bar": None}
+    if low is not None:
+        text["interval"] = f"{low:.{metric.digits}f} to {high:.{metric.digits}f}"
+    if scale:
+        least, most = scale
+        left, dot, right = (
+            round(100 * ((mean if value is None else value) - least) / (most - least), 1) for value in (low, mean, high)
+        )
+        text["bar"] = {"left": left, "mean": dot, "width": round(right - left, 1)}
+    return text
+
+
+def _capped(rows: Mapping) -> str:
+    """How many images of each row stand at the cap of PSNR, in words; empty where there are none."""
+    counts = []
+    for line in evaluation.table(rows, "all"):
+        if line.entries["psnr_capped"]:
+            name = _LINES[line.row, line.mode][2]
+            counts.append(f"{name.lower()} {line.entries['psnr_capped']} of {line.entries['images']}")
+    return ", ".join(counts)
+
+
+def _subset(name: str, dataset: Mapping, survivors: Mapping) -> dict:
+    shares = {
+        "videos_share": _share(survivors["videos_with_frames"], survivors["videos"]),
+        "steps_share": _share(survivors["triplets"], survivors["steps"]),
+    }
+    return {**survivors, "name": name, "recipe_types": dataset["recipe_types"], **shares}
+
+
+def _share(part: int, whole: int) -> str:
+    return f"{100 * part / whole:.1f} %" if whole else ""
+
+
+def _flat(values: Mapping, prefix: str = "") -> list[tuple[str, Any]]:
+    """Nested values as (words, value), without those that are empty."""
+    flat = []
+    for key, value in values.items():
+        name = f"{prefix}{key.replace('_', ' ')}"
+        if isinstance(value, Mapping):
+            flat += _flat(value, f"{name} ")
+        elif value is not None:
+            flat.append((name, value))
+    return flat
+
+
+def _title(video: str, steps: pd.DataFrame) -> str:
+    count = f"{len(steps)} step" if len(steps) == 1 else f"{len(steps)} steps"
+    return f"Recipe type {steps.recipe_type.iloc[0]}, video {video}, {count}"
+
+
+def _recipe(video: str, steps: pd.DataFrame, drawn: Path) -> dict:
+    shown = []
+    for step in steps.itertuples():
+        files = {"true": Path(step.image) if step.image else None}
+        for mode in evaluation.MODES:
+            file = drawn / mode / f"{step.sample_id}.png"
+            files[mode] = file if file.exists() else None
+        pictures = [
+            {"name": name, "missing": missing, "uri": _jpeg(files[key]) if files[key] else None}
+            for key, (name, missing) in _PICTURES.items()
+        ]
+        shown.append({"number": step.step + 1, "sentence": step.sentence, "pictures": pictures})
+    return {"title": _title(video, steps), "steps": shown}
+
+
+def _jpeg(path: Path) -> str:
+    """A picture as a data URI, compressed: a page of PNGs would be ten times as heavy."""
+    encoded = io.BytesIO()
+    Image.fromarray(images.read(path)).save(encoded, format="jpeg", quality=85)
+    return _uri(encoded.getvalue(), "jpeg")
+
+
+def _uri(content: bytes, kind: str) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"

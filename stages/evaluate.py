@@ -1,0 +1,38 @@
+"""Score the drawn images beside floors and ceiling; write `metrics.json`, `plots/drift.*` and `reports/`."""
+
+import json
+from pathlib import Path
+
+from recipevis import evaluation, plots, report, store, triplets
+from recipevis.backbone import ClipImages, device
+from recipevis.parameters import Parameters
+from stages import run, work_folder
+
+TOWERS = {"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}
+
+
+def main(p: Parameters) -> None:
+    """Score, or go on with an interrupted scoring, then report."""
+    samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
+    table = triplets.read(Path("data/triplets.csv"))
+    mean = evaluation.mean_image(table[table["subset"] == "training"]["image"].tolist())
+    encoders = {name: ClipImages(path, device(p.device)) for name, path in TOWERS.items() if any(path.iterdir())}
+    files = {"training": "models/recipevis/training", "dataset": "data/dataset", "survivors": "data/survivors"}
+    about = {name: json.loads(Path(f"{path}.json").read_text("utf-8")) for name, path in files.items()}
+    curves = {"train": Path("plots/train.png"), "drift": Path("plots/drift.png")}
+    with work_folder("evaluate") as work:
+        scores = evaluation.score(samples, drawn, mean, p.frames.blank, p.seed, encoders, work / "scores")
+        rows, drift = evaluation.summarise(scores, p.evaluate.resamples, p.seed), evaluation.drift(scores)
+        experiment = {"fuser": p.fuser, "seed": p.seed, "cycle_weight": p.cycle.weight}
+        experiment["data_hash"] = about["survivors"]["hash"]
+        experiment["backbone"] = json.loads(Path("models/backbone/backbone.json").read_text("utf-8"))
+        result = {"experiment": {**experiment, "steps": p.train.steps}, **evaluation.norms(scores), "rows": rows}
+        store.write_text(Path("plots/drift.csv"), drift.to_csv(index=False, lineterminator="\n"))
+        plots.drift(drift, curves["drift"])
+        report.write(work / "reports", result, samples, drawn, p.evaluate.strips, plots=curves, **about)
+        store.publish(work / "reports", Path("reports"))
+        store.write_json(Path("metrics.json"), evaluation.headline(rows))
+
+
+if __name__ == "__main__":
+    run("evaluate", main)

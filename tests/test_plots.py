@@ -1,0 +1,66 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from recipevis import plots
+
+
+def history(steps, cycle=np.nan):
+    step = np.arange(1, steps + 1)
+    validation = np.where(step % 10 == 0, 1 / step, np.nan)
+    return pd.DataFrame({"step": step, "loss": 1 / step, "cycle": cycle, "validation_loss": validation})
+
+
+def drifting(steps):
+    table = pd.DataFrame({"step": np.arange(steps), "images": np.arange(steps, 0, -1)})
+    for metric in ("clip_l2", "clip_cosine", "psnr", "ssim"):
+        table[metric] = table[f"teacher_forced_{metric}"] = np.linspace(1, 2, steps)
+    return table
+
+
+def ink(path, colour):
+    """How many pixels have about this colour, e.g. a curve's."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int((abs(pixels - wanted).sum(-1) < 12).sum())
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 150])
+def test_training_curve(tmp_path, steps):
+    path = tmp_path / "train.png"
+    plots.training_curve(history(steps), path)
+    assert Image.open(path).format == "PNG"
+    assert (ink(path, plots.FORCED) > 0) == (steps >= 10)  # validated every 10 steps
+    assert (ink(path, plots.MODEL) > 0) == (steps > 0)
+
+
+def test_the_cycle_loss_is_drawn_where_there_is_one(tmp_path):
+    plots.training_curve(history(100), tmp_path / "without.png")
+    plots.training_curve(history(100, cycle=0.0), tmp_path / "off.png")
+    plots.training_curve(history(100, cycle=0.5), tmp_path / "with.png")
+    without, off, drawn = (ink(tmp_path / f"{name}.png", plots.FAINT) for name in ("without", "off", "with"))
+    assert abs(without - off) < 10
+    assert drawn > without + 500
+
+
+def test_a_history_read_from_an_empty_file(tmp_path):
+    (tmp_path / "train.csv").write_text("step,loss,denoising,cycle,learning_rate,validation_loss\n")
+    plots.training_curve(pd.read_csv(tmp_path / "train.csv"), tmp_path / "train.png")
+    assert Image.open(tmp_path / "train.png").width > 100
+
+
+@pytest.mark.parametrize("steps", [1, 16])
+def test_drift(tmp_path, steps):
+    path = tmp_path / "drift.png"
+    plots.drift(drifting(steps), path)
+    assert ink(path, plots.MODEL) > 0
+    assert ink(path, plots.FORCED) > 0
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        plots.drift(drifting(5), tmp_path / f"{name}.png")
+        plots.training_curve(history(50), tmp_path / f"{name}_train.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a_train.png").read_bytes() == (tmp_path / "b_train.png").read_bytes()
