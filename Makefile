@@ -37,7 +37,8 @@ clean: ## remove outputs and caches of tools; DVC's cache, .venv and RECIPEVIS_H
 
 # The .pth puts this venv's bin first on PATH in every Python of the venv: DVC runs `python` and `dvc` from PATH,
 # so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers.
-PTH = import os, sys; os.environ["PATH"] = os.pathsep.join((os.path.join(sys.prefix, "bin"), os.environ.get("PATH", os.defpath)))
+PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("PATH", os.defpath); \
+  os.environ["PATH"] = p if p.split(os.pathsep)[0] == b else b + os.pathsep + p
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \

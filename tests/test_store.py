@@ -1,0 +1,208 @@
+import hashlib
+import json
+import os
+import signal
+import stat
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recipevis import store
+
+
+def test_home_is_the_environments(recipevis_home):
+    assert store.home() == recipevis_home
+
+
+def test_home_is_the_users_cache_folder_without_it(monkeypatch, tmp_path):
+    monkeypatch.setenv("RECIPEVIS_HOME", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert tmp_path in store.home().parents
+    assert store.home().name == "recipevis"
+
+
+def test_home_is_absolute(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("RECIPEVIS_HOME", "here")
+    assert store.home() == tmp_path / "here"
+
+
+def test_user_paths_are_taken_from_the_workspace(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert store.user_path("../a.json") == tmp_path / "../a.json"
+    assert store.user_path("/b/a.json") == Path("/b/a.json")
+    monkeypatch.setenv("DVC_ROOT", "/workspace")
+    assert store.user_path("../a.json") == Path("/workspace/../a.json")
+
+
+def test_what_is_written_takes_the_files_place_whole(tmp_path):
+    path = tmp_path / "folder" / "a.txt"
+    store.write_text(path, "ein Löffel\n")
+    assert path.read_bytes() == "ein Löffel\n".encode()
+    assert [item.name for item in path.parent.iterdir()] == ["a.txt"]
+
+
+def test_a_failed_write_leaves_what_was_there(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+    with pytest.raises(ZeroDivisionError), store.replacing(path) as temporary:
+        [temporary.write_text("half of the n") / 0]
+    assert path.read_text() == "old"
+    assert [item.name for item in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_a_hard_link_is_never_written_through(tmp_path):
+    """An output may be a link into DVC's cache, and root may write to a read-only file."""
+    cached, path = tmp_path / "cached", tmp_path / "a.txt"
+    cached.write_text("old")
+    os.link(cached, path)
+    store.write_text(path, "new")
+    assert (cached.read_text(), path.read_text()) == ("old", "new")
+
+
+def test_a_written_file_has_the_usual_permissions(tmp_path):
+    before = os.umask(0o022)
+    try:
+        store.write_text(tmp_path / "a.txt", "")
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+
+
+def test_the_temporary_name_keeps_the_suffix(tmp_path):
+    """Pillow and matplotlib choose the format by it."""
+    with store.replacing(tmp_path / "a.png") as temporary:
+        assert temporary.suffix == ".png"
+        assert temporary.parent == tmp_path
+
+
+def test_json_keeps_the_order_and_refuses_nan(tmp_path):
+    path = tmp_path / "a.json"
+    store.write_json(path, {"b": 1, "a": "é"})
+    assert path.read_text(encoding="utf-8") == '{\n  "b": 1,\n  "a": "é"\n}\n'
+    with pytest.raises(ValueError, match="JSON"):
+        store.write_json(path, {"a": float("nan")})
+    assert json.loads(path.read_text()) == {"b": 1, "a": "é"}
+
+
+def test_sha256(tmp_path):
+    content = bytes(range(256)) * 10_000
+    (tmp_path / "a").write_bytes(content)
+    assert store.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
+
+
+def test_fingerprint_changes_with_whatever_counts(tmp_path):
+    (tmp_path / "folder" / "deep").mkdir(parents=True)
+    file = tmp_path / "folder" / "deep" / "a"
+    file.write_text("1")
+    (tmp_path / "b").write_text("1")
+    paths = [tmp_path / "folder", tmp_path / "b"]
+    first = store.fingerprint(paths, {"x": 1, "y": [None, "z"]})
+    assert first == store.fingerprint(paths, {"y": [None, "z"], "x": 1})
+    assert len(first) == 16
+    assert first != store.fingerprint(paths, {"x": 2, "y": [None, "z"]})
+    assert first != store.fingerprint(paths[:1], {"x": 1, "y": [None, "z"]})
+    file.write_text("2")
+    assert first != store.fingerprint(paths, {"x": 1, "y": [None, "z"]})
+    file.write_text("1")
+    assert first == store.fingerprint(paths, {"x": 1, "y": [None, "z"]})
+    file.rename(file.with_name("c"))
+    assert first != store.fingerprint(paths, {"x": 1, "y": [None, "z"]})
+
+
+def test_half_done_work_stays_after_an_error_and_goes_after_success(recipevis_home):
+    with pytest.raises(FileNotFoundError), store.work_folder("train", "0" * 16) as folder:
+        [(folder / name).write_text("done") for name in ("half", "absent/half")]
+    assert (recipevis_home / "work/train" / ("0" * 16) / "half").exists()
+    with store.work_folder("train", "1" * 16) as other:
+        assert not list(other.iterdir()), "another fingerprint starts anew"
+    with store.work_folder("train", "0" * 16) as folder:
+        assert (folder / "half").read_text() == "done"
+    assert not folder.exists()
+
+
+HOLD = """
+import sys
+from recipevis import store
+with store.work_folder("train", "f" * 16) as folder:
+    found = sorted(path.name for path in folder.iterdir())
+    (folder / "half").write_text("done")
+    print(*found, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def hold(root):
+    """A function that starts a process which holds the work folder until its stdin is closed or it is killed."""
+    started = []
+
+    def start():
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        started.append(subprocess.Popen([sys.executable, "-c", HOLD], **pipes, text=True, cwd=root))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            pipe.close()
+
+
+def test_a_killed_process_leaves_its_work_and_no_lock(hold):
+    first = hold()
+    assert first.stdout.readline() == "\n"
+    first.send_signal(signal.SIGKILL)
+    first.wait()
+    with store.work_folder("train", "f" * 16) as folder:
+        assert (folder / "half").read_text() == "done"
+
+
+def test_a_second_process_waits_for_the_first(hold):
+    first, second = hold(), None
+    assert first.stdout.readline() == "\n"
+    second = hold()
+    assert "another process is at the same work" in second.stderr.readline()
+    first.stdin.close()
+    assert second.stdout.readline() == "\n", "the first ended well and took its folder away"
+    second.stdin.close()
+    assert (first.wait(), second.wait()) == (0, 0)
+
+
+@pytest.mark.parametrize("old", [None, "folder"])
+def test_publish_puts_a_folder_in_place_of_what_is_there(tmp_path, old):
+    source, target = tmp_path / "work" / "made", tmp_path / "models" / "recipevis"
+    source.mkdir(parents=True)
+    (source / "new").write_text("new")
+    if old == "folder":
+        target.mkdir(parents=True)
+        (target / "old").write_text("old")
+    store.publish(source, target)
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in target.parent.iterdir()] == ["recipevis"]
+    assert not source.exists()
+
+
+def test_publish_puts_a_file_in_place(tmp_path):
+    source, target = tmp_path / "made", tmp_path / "data" / "a.csv"
+    for text in ("first", "second"):
+        source.write_text(text)
+        store.publish(source, target)
+        assert target.read_text() == text
+    assert [path.name for path in target.parent.iterdir()] == ["a.csv"]
+
+
+def test_publish_survives_what_a_killed_one_left(tmp_path):
+    source, target = tmp_path / "made", tmp_path / "out"
+    for leftover in (tmp_path / ".out.new", tmp_path / ".out.old"):
+        leftover.mkdir()
+        (leftover / "half").write_text("")
+    source.mkdir()
+    (source / "new").write_text("")
+    store.publish(source, target)
+    assert [path.name for path in target.iterdir()] == ["new"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
