@@ -1,0 +1,279 @@
+"""The project against its own plan: layers, `dvc.yaml`, parameter files, what is tracked."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from recipevis.parameters import describe
+
+ROOT = Path(__file__).resolve().parent.parent
+STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")])
+
+# Modules that no stage lists in its `deps`, each with the reason why its change can't change a result.
+EXEMPT_MODULES = {
+    "recipevis.errors": "what is told to the user",
+    "recipevis.parameters": "checks values; those that count are listed under `params`",
+    "recipevis.progress": "what is shown while one waits",
+    "recipevis.store": "where files lie and how they get there, not what is in them",
+    "stages": "starts a stage: loads the parameters, tells errors, keeps the seconds",
+}
+
+# Keys that no stage but `annotations` lists, each with its reason.
+EXEMPT_KEYS = {
+    "device": "says how, not what",
+    "dataset.annotations": "annotations reads it; what comes of it is data/annotations.json",
+    "dataset.limit": "annotations reads it; what comes of it is data/annotations.json",
+    "dataset.seed": "annotations reads it; what comes of it is data/annotations.json",
+    "dataset.kitchen.training_videos": "annotations reads it; what comes of it is data/annotations.json",
+    "dataset.kitchen.validation_videos": "annotations reads it; what comes of it is data/annotations.json",
+    "download.retries": "says how, not what",
+    "download.timeout_s": "says how, not what",
+    "download.pause_s": "says how, not what",
+    "download.workers": "says how, not what",
+    "frames.workers": "says how, not what",
+    "train.checkpoint_every": "says how, not what: a resumed run ends with the same bytes",
+}
+
+
+def module_name(path: Path) -> str:
+    """`recipevis.kitchen.recipes` for `recipevis/kitchen/recipes.py`."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+MODULES = {module_name(path): path for folder in ("recipevis", "stages") for path in (ROOT / folder).rglob("*.py")}
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """The project's modules that a module imports, at its top or inside a function."""
+    names = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{module} imports relatively: write the whole name"
+            # `from recipevis import store` names a module, `from recipevis.store import home` a thing in one
+            names |= {
+                whole if (whole := f"{node.module}.{alias.name}") in MODULES else node.module for alias in node.names
+            }
+    return frozenset(names & MODULES.keys()) - {module}
+
+
+def closure(module: str) -> set[str]:
+    """Every module that a module stands on, except through `stages`, which only starts it."""
+    found, waiting = set(), [module]
+    while waiting:
+        new = imports(waiting.pop()) - found
+        found |= new
+        waiting += new - {"stages"}
+    return found
+
+
+def picture() -> list[str]:
+    """The modules in the order of the layers drawn in `docs/architecture.md`."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    block = re.search(r"```layers\n(.*?)```", text, re.DOTALL).group(1)
+    names = []
+    for line in block.strip().splitlines():
+        names += [name.strip() for name in line.split(":")[1].split(",")]
+    return names
+
+
+def leaves(key: str) -> set[str]:
+    """The keys of the parameter file at or below a dotted key."""
+    return {known for known in describe() if known == key or known.startswith(f"{key}.")}
+
+
+def listed_parameters(stage: str) -> set[str]:
+    """The keys under a stage's `params`, groups opened."""
+    return set().union(*(leaves(key) for key in STAGES[stage]["params"] if isinstance(key, str)))
+
+
+def shown(stage: str) -> list[str]:
+    """A stage's metrics and plots."""
+    return [name for kind in ("metrics", "plots") for item in STAGES[stage].get(kind, []) for name in item]
+
+
+def test_the_picture_holds_every_module_once():
+    drawn = picture()
+    packages = {"recipevis", "recipevis.kitchen"}
+    assert sorted(drawn) == sorted(
+        name.removeprefix("recipevis.") for name in MODULES.keys() - packages if name[:6] != "stages"
+    )
+
+
+def test_imports_point_downwards():
+    rank = {f"recipevis.{name}": number for number, name in enumerate(picture())}
+    wrong = [
+        f"{module} imports {imported}"
+        for module in rank
+        for imported in imports(module) - {"recipevis", "recipevis.kitchen"}
+        if imported not in rank or rank[imported] > rank[module]
+    ]
+    assert not wrong, "the picture in docs/architecture.md says otherwise: " + "; ".join(wrong)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_deps_are_the_modules_that_a_stage_stands_on(stage):
+    needed = closure(f"stages.{stage}") - EXEMPT_MODULES.keys() - {"recipevis", "recipevis.kitchen"}
+    needed = {str(MODULES[name].relative_to(ROOT)) for name in needed} | {f"stages/{stage}.py"}
+    listed = {dep for dep in STAGES[stage]["deps"] if dep.startswith(("recipevis", "stages"))}
+    assert not needed - listed, f"{stage} imports these and dvc.yaml does not list them"
+    assert not listed - needed, f"dvc.yaml lists these and {stage} does not import them"
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_data_deps_are_outs_of_other_stages(stage):
+    made = {out for other in STAGES if other != stage for out in (*STAGES[other]["outs"], *shown(other))}
+    data = [dep for dep in STAGES[stage]["deps"] if not dep.startswith(("recipevis", "stages"))]
+    assert set(data) <= made
+
+
+def test_no_dep_is_a_folder_of_code():
+    deps = {dep for stage in STAGES.values() for dep in stage["deps"]}
+    assert not [dep for dep in deps if dep.startswith(("recipevis", "stages")) and not dep.endswith(".py")]
+
+
+def test_exempt_modules_exist():
+    assert EXEMPT_MODULES.keys() <= MODULES.keys()
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_params_are_the_keys_that_a_stage_reads(stage):
+    """The attribute chains on `parameters` in the stage's file, against the keys that `dvc.yaml` lists for it."""
+    if stage == "annotations":
+        assert STAGES[stage]["params"] == [{"params.yaml": None}], "annotations tracks the whole file"
+        return
+    tree = ast.parse(MODULES[f"stages.{stage}"].read_text())
+    main = next(node for node in tree.body if isinstance(node, ast.FunctionDef) and node.name == "main")
+    groups, renamed = {main.args.args[0].arg: ""}, set()
+    for node in ast.walk(main):  # `train = parameters.train` gives a group a short name
+        if isinstance(node, ast.Assign):
+            for target, value in pairs(node.targets[0], node.value):
+                first, _, rest = dotted(value).partition(".")
+                if isinstance(target, ast.Name) and first in groups and rest:
+                    groups[target.id] = f"{groups[first]}{rest}."
+                    renamed.add(value)
+    inner = {node.value for node in ast.walk(main) if isinstance(node, ast.Attribute)}
+    inner |= {node for node in ast.walk(main) if isinstance(getattr(node, "ctx", None), ast.Store)}
+    chains = {dotted(node).partition(".")[::2] for node in ast.walk(main) if node not in inner | renamed}
+    chains = {(groups[first] + rest).rstrip(".") for first, rest in chains if first in groups and groups[first] + rest}
+    read = set().union(*(leaves(chain) for chain in chains))
+    assert not (unlisted := read - listed_parameters(stage) - EXEMPT_KEYS.keys()), f"read, not listed: {unlisted}"
+    assert not (unread := listed_parameters(stage) - read), f"listed, not read: {unread}"
+
+
+def pairs(target: ast.AST, value: ast.AST) -> list[tuple[ast.AST, ast.AST]]:
+    """Names and values of an assignment, that of one tuple to another too."""
+    if isinstance(target, ast.Tuple) and isinstance(value, ast.Tuple):
+        return list(zip(target.elts, value.elts, strict=True))
+    return [(target, value)]
+
+
+def dotted(node: ast.AST) -> str:
+    """`parameters.train.steps` for that expression, nothing for another."""
+    if isinstance(node, ast.Name):
+        return node.id
+    if isinstance(node, ast.Attribute) and (before := dotted(node.value)):
+        return f"{before}.{node.attr}"
+    return ""
+
+
+def test_every_key_is_tracked_by_a_stage_or_exempt():
+    tracked = set().union(*(listed_parameters(stage) for stage in STAGES))
+    assert describe().keys() - tracked == EXEMPT_KEYS.keys()
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.name)
+def test_every_key_has_its_comment(path):
+    lines = path.read_text().splitlines()
+    read = YAML().load(path.read_text())
+    for key in describe():
+        *groups, name = key.split(".")
+        section = read
+        for group in groups:
+            section = section[group]
+        assert "# " in lines[section.lc.key(name)[0]], f"{path.name}: {key} has no comment on its line"
+
+
+def keys_of(value: object, prefix: str = "") -> set[str]:
+    """Every key of a parameter file, dotted, groups too."""
+    if not isinstance(value, dict):
+        return set()
+    return {prefix + key for key in value} | {
+        below for key, inner in value.items() for below in keys_of(inner, f"{prefix}{key}.")
+    }
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.name)
+def test_parameter_files_have_the_same_keys(path):
+    keys = keys_of(YAML(typ="safe", pure=True).load(path.read_text()))
+    groups = {key.rpartition(".")[0] for key in keys} - {""}
+    assert keys - groups == describe().keys()
+
+
+@pytest.mark.parametrize("path", PARAMETER_FILES, ids=lambda path: path.name)
+def test_no_key_that_dvc_drops_from_its_hash(path):
+    keys = keys_of(YAML(typ="safe", pure=True).load(path.read_text()))
+    assert not [key for key in keys if key.rpartition(".")[2] in ("size", "nfiles")]
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_outs_are_cached_and_only_metrics_and_plots_are_not(stage):
+    entry = STAGES[stage]
+    assert all(isinstance(out, str) for out in entry["outs"]), "a plain out takes no option: cached, not persistent"
+    for item in (*entry.get("metrics", []), *entry.get("plots", [])):
+        assert all(options["cache"] is False for options in item.values())
+    assert entry["cmd"] == f"python -m stages.{stage}"
+
+
+def test_git_ignores_outs_and_keeps_metrics_and_plots():
+    outs = [f"{out}/a" for stage in STAGES.values() for out in stage["outs"]]
+    ignored = git("check-ignore", "--no-index", *outs, *(name for stage in STAGES for name in shown(stage)), "logs/a")
+    assert set(ignored) == {*outs, "logs/a"}
+
+
+def test_stage_files_are_thin():
+    for path in (ROOT / "stages").glob("[a-z]*.py"):
+        assert len(path.read_text().splitlines()) < 40, f"{path.name} holds more than wiring"
+    assert {path.stem for path in (ROOT / "stages").glob("[a-z]*.py")} == STAGES.keys()
+
+
+def test_no_fuser_is_asked_for_by_name():
+    for module, path in MODULES.items():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Compare):
+                sides = [node.left, *node.comparators]
+                names = {dotted(side).rpartition(".")[2] for side in sides}
+                texts = [side for side in sides if isinstance(side, ast.Constant) and isinstance(side.value, str)]
+                assert not ("fuser" in names and texts), f"{module}, line {node.lineno}: use the dictionary of fusers"
+
+
+def git(*arguments: str) -> list[str]:
+    """Lines of a git command's output; skips where the tree is no git checkout."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("no git checkout")
+    return subprocess.run(["git", *arguments], cwd=ROOT, capture_output=True, text=True).stdout.splitlines()
+
+
+def test_no_path_of_a_machine_is_tracked():
+    pattern = re.compile(r"(?<![\w}.:/~-])/(?:work|root|home/\w+|Users/\w+|tmp/\w+)/")
+    for name in git("ls-files"):
+        content = (ROOT / name).read_bytes() if (ROOT / name).is_file() else b""
+        if b"\0" not in content:
+            found = pattern.search(content.decode())
+            assert not found, f"{name} names a path of one machine: {found}"
+
+
+def test_no_pickle_is_tracked():
+    for name in git("ls-files"):
+        assert not name.endswith((".pkl", ".pickle", ".pt", ".pth", ".bin", ".ckpt", ".joblib")), name
+        if (ROOT / name).is_file():
+            head = (ROOT / name).read_bytes()[:2]
+            assert not (head[:1] == b"\x80" and head[1:] in (b"\x02", b"\x03", b"\x04", b"\x05")), name
