@@ -1,0 +1,28 @@
+"""Check the parameters, then normalise and check the annotations; count the paper's Table 2."""
+
+import json
+from pathlib import Path
+
+from recipevis import annotations, store
+from recipevis.kitchen import recipes as kitchen
+from recipevis.parameters import Parameters
+from stages import run
+
+
+def main(parameters: Parameters) -> None:
+    """Write `data/annotations.json` and `data/dataset.json`."""
+    dataset = parameters.dataset
+    if dataset.source == "kitchen":
+        name = "the kitchen's annotations"
+        made = kitchen.youcook2(dataset.seed, dataset.kitchen.training_videos, dataset.kitchen.validation_videos)
+        content = json.dumps(made).encode()
+    else:
+        name = dataset.annotations
+        content = annotations.fetch(name)
+    recipes = annotations.parse(content, name, annotations.VIDEO_IDS[dataset.source], dataset.limit)
+    annotations.write(Path("data/annotations.json"), recipes)
+    store.write_json(Path("data/dataset.json"), annotations.summary(recipes))
+
+
+if __name__ == "__main__":
+    run("annotations", main)
