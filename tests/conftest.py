@@ -1,15 +1,18 @@
 """What every test stands on: a home folder of its own, no network, and the data beside the project where it lies."""
 
 import os
+import shutil
 
 # Read when torch, matplotlib and the hub's library are imported, so set before any of them is.
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -36,3 +39,33 @@ def shared() -> Path:
     if not (folder / "youcook2" / "youcookii_annotations_trainval.json").is_file():
         pytest.skip("../shared is absent: real annotations and videos lie beside the project on its own machines only")
     return folder
+
+
+@pytest.fixture(scope="session")
+def copy_project() -> Callable[..., Path]:
+    """A function: copy what the pipeline needs to a folder, with parameters set by their dotted keys."""
+
+    def copy(target: Path, values: dict[str, object]) -> Path:
+        for name in ("recipevis", "stages", "params"):
+            shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
+        (target / ".dvc").mkdir()
+        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+            shutil.copy(ROOT / name, target / name)
+        set_parameters(target / "params.yaml", values)
+        return target
+
+    return copy
+
+
+def set_parameters(path: Path, values: dict[str, object]) -> None:
+    """Set dotted keys of a parameter file."""
+    reader = YAML()
+    tree = reader.load(path.read_text(encoding="utf-8"))
+    for key, value in values.items():
+        *groups, name = key.split(".")
+        section = tree
+        for group in groups:
+            section = section[group]
+        section[name] = value
+    with path.open("w", encoding="utf-8") as file:
+        reader.dump(tree, file)
