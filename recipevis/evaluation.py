@@ -6,6 +6,7 @@ recipe, and its steps are not independent.
 
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -142,9 +143,11 @@ def _pictures(sample: Any, samples: pd.DataFrame, drawn: Path, mean: np.ndarray,
 
 def _score_frame(sample: Any, pictures: dict[str, np.ndarray], encoders: Mapping[str, Encoder]) -> list[dict]:
     """A row of scores for each picture but the true one."""
+    true = pictures["true"]
     rows = {
         name: {"picture": name, "sample_id": sample.sample_id, "video_id": sample.video_id, "step": sample.step}
         for name in pictures
+        if name != "true"
     }
     for encoder, tower in encoders.items():
         vectors = dict(zip(pictures, tower.pooled(list(pictures.values())), strict=True))
@@ -152,9 +155,13 @@ def _score_frame(sample: Any, pictures: dict[str, np.ndarray], encoders: Mapping
             for metric, distance in _OF_VECTORS.items():
                 row[f"{encoder}_{metric}"] = distance(vectors[name], vectors["true"])
             row[f"{encoder}_norm"] = float(np.linalg.norm(vectors["true"].astype(np.float64)))
-    for name, row in rows.items():
-        row |= {metric: function(pictures[name], pictures["true"]) for metric, function in _OF_IMAGES.items()}
-    return [row for name, row in rows.items() if name != "true"]
+    with ThreadPoolExecutor() as pool:  # most of SSIM's time is spent in filters that leave the interpreter free
+        compared = pool.map(lambda name: _compare(pictures[name], true), rows)
+        return [row | of_images for row, of_images in zip(rows.values(), compared, strict=True)]
+
+
+def _compare(drawn: np.ndarray, true: np.ndarray) -> dict[str, float]:
+    return {metric: function(drawn, true) for metric, function in _OF_IMAGES.items()}
 
 
 def summarise(scores: pd.DataFrame, resamples: int, seed: int) -> dict:
