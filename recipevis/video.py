@@ -1,0 +1,213 @@
+"""Video files through PyAV: is it whole, how long is it, and which picture is shown at a time.
+
+Time 0 is the first shown frame. The picture at a time is the last one shown at or before it, as a player would
+show it: turned by the file's rotation, its pixels made square.
+"""
+
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+from PIL import Image
+
+# Why there is no picture: a closed list, shown in docs/data.md.
+ERRORS = {
+    "unreadable": "the file can't be opened, or is no video file",
+    "no_video_stream": "the file holds sound alone, or a video stream without a frame",
+    "past_end": "the time is after the last frame",
+    "undecodable": "the video is damaged there",
+}
+
+
+class VideoError(Exception):
+    """A whole file is of no use. `reason` is a key of `ERRORS`."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True)
+class Shot:
+    """The picture at a time, PIL RGB at its own size, or None and the reason, a key of `ERRORS`."""
+
+    picture: Image.Image | None
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class _Packet:
+    """A packet that is shown: its time in units of the stream, and what is needed to reach it."""
+
+    pts: int
+    place: int  # in the file's order, which is the decoder's
+    key: int  # place of the key frame that it is decoded from
+    key_dts: int
+
+
+class _Index:
+    """Every packet of a file's video stream, read without decoding.
+
+    So nothing rests on the header's duration, frame rate or number of frames, which may be wrong or missing.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
+        self.pts: list[int] = []  # by place
+        shown: list[_Packet] = []
+        key, key_dts, first, durations = None, 0, None, {}
+        for packet in container.demux(stream):
+            pts = packet.dts if packet.pts is None else packet.pts  # AVI has no other
+            if pts is None:  # the end of the stream
+                continue
+            place = len(self.pts)
+            self.pts.append(pts)
+            if packet.is_keyframe:
+                key, key_dts = place, pts if packet.dts is None else packet.dts
+                first = pts if first is None else first
+            # What comes or is shown before the first key frame can't be decoded. An edit list may hide packets.
+            if first is None or pts < first or packet.is_discard:
+                continue
+            shown.append(_Packet(pts, place, key, key_dts))
+            durations[pts] = packet.duration or 0
+        if not shown:
+            raise VideoError("no_video_stream", "no frame in the video stream")
+        self.shown = sorted(shown, key=lambda packet: packet.pts)
+        last = self.shown[-1].pts
+        gap = last - self.shown[-2].pts if len(self.shown) > 1 else 1
+        self.start, self.end = self.shown[0].pts, last + (durations[last] or gap)
+        self._times = [packet.pts for packet in self.shown]
+
+    def at(self, pts: Fraction) -> _Packet:
+        """The last packet shown at or before a time."""
+        return self.shown[bisect_right(self._times, pts) - 1]
+
+
+def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError("unreadable", str(error)) from error
+    if not container.streams.video:
+        container.close()
+        raise VideoError("no_video_stream", "no video stream")
+    stream = container.streams.video[0]
+    stream.codec_context.thread_count = 1  # the work is spread over videos
+    return container, stream
+
+
+def probe(path: Path) -> float:
+    """Seconds from the first shown frame to the end of the last.
+
+    Raises:
+        VideoError: the file can't be opened, has no video stream, or its first frame can't be decoded.
+    """
+    container, stream = _open(path)
+    with container:
+        try:
+            index = _Index(container, stream)
+        except av.FFmpegError as error:
+            raise VideoError("unreadable", str(error)) from error
+        if _Decoder(container, stream, index).shot(index.shown[0]).picture is None:
+            raise VideoError("undecodable", "the first frame can't be decoded")
+        return float((index.end - index.start) * stream.time_base)
+
+
+def shots(path: Path, times_s: Sequence[float]) -> list[Shot]:
+    """The pictures at the given times, in the order given, the file opened once.
+
+    Args:
+        path: the file.
+        times_s: seconds after the first shown frame, 0 or more.
+
+    Returns:
+        a picture or a reason for each time; a file that is of no use gives its reason for all.
+    """
+    try:
+        container, stream = _open(path)
+    except VideoError as error:
+        return [Shot(None, error.reason)] * len(times_s)
+    with container:
+        try:
+            index = _Index(container, stream)
+        except VideoError as error:
+            return [Shot(None, error.reason)] * len(times_s)
+        except av.FFmpegError:
+            return [Shot(None, "unreadable")] * len(times_s)
+        decoder = _Decoder(container, stream, index)
+        found: dict[float, Shot] = {}
+        for time in sorted(set(times_s)):
+            # A binary fraction just below 3/10 must not miss the frame that is shown from 3/10 on.
+            pts = index.start + Fraction(time).limit_denominator(1_000_000) / stream.time_base
+            found[time] = Shot(None, "past_end") if pts >= index.end else decoder.shot(index.at(pts))
+        return [found[time] for time in times_s]
+
+
+class _Decoder:
+    """Decodes single frames of one open file."""
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, index: _Index):
+        self._container, self._stream, self._index = container, stream, index
+
+    def shot(self, wanted: _Packet) -> Shot:
+        """The picture of a packet, if each packet that it may rest on was decoded without a fault."""
+        first = self._index.pts[wanted.key]
+        needed = {pts for pts in self._index.pts[wanted.key : wanted.place + 1] if pts >= first}
+        frame, missing, faults = self._decode(wanted, needed, from_start=False)
+        if missing and not faults:
+            # The file was wrong about its key frames, or some packets are never shown: decode it all.
+            frame, missing, faults = self._decode(wanted, needed, from_start=True)
+        return Shot(None, "undecodable") if frame is None or faults else Shot(self._picture(frame))
+
+    def _decode(
+        self, wanted: _Packet, needed: set[int], from_start: bool
+    ) -> tuple[av.VideoFrame | None, set[int], bool]:
+        """Decode until every needed frame is there or has been passed.
+
+        Returns:
+            the last frame at or before the wanted one, the times that never came, and whether there were faults.
+        """
+        start = self._index.shown[0].key_dts if from_start else wanted.key_dts
+        best, missing, faults = None, set(needed), False
+        for frame in self._frames(start):
+            if isinstance(frame, av.FFmpegError):
+                faults = True
+                continue
+            pts = frame.dts if frame.pts is None else frame.pts
+            if pts is None:
+                continue
+            if pts in needed:
+                missing.discard(pts)
+                faults |= frame.is_corrupt
+            if pts <= wanted.pts and (best is None or pts >= best[0]):
+                best = (pts, frame)
+            if not missing or pts > max(needed):
+                break
+        return best and best[1], missing, faults
+
+    def _frames(self, dts: int) -> Iterator[av.VideoFrame | av.FFmpegError]:
+        """Frames and decoding errors from the key frame at or before a decoding time to the end."""
+        self._stream.codec_context.flush_buffers()
+        try:
+            self._container.seek(dts, stream=self._stream, backward=True, any_frame=False)
+            packets = self._container.demux(self._stream)
+            while (packet := next(packets, None)) is not None:
+                try:
+                    yield from packet.decode()
+                except av.FFmpegError as error:
+                    yield error
+        except av.FFmpegError as error:
+            yield error
+
+    def _picture(self, frame: av.VideoFrame) -> Image.Image:
+        """A decoded frame as a player shows it."""
+        picture = frame.to_image()
+        aspect = self._stream.sample_aspect_ratio
+        if aspect and aspect != 1:
+            size = (max(1, round(picture.width * aspect)), picture.height)
+            picture = picture.resize(size, Image.Resampling.LANCZOS)
+        turned = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
+        quarter = round(frame.rotation / 90) % 4
+        return picture.transpose(turned[quarter]) if quarter else picture

@@ -1,0 +1,19 @@
+"""Join sentences and frames to triplets; count what was dropped and why."""
+
+from pathlib import Path
+
+from recipevis import annotations, store, triplets
+from recipevis.parameters import Parameters
+from stages import run
+
+
+def main(parameters: Parameters) -> None:
+    """Write `data/triplets.csv` and `data/survivors.json`."""
+    recipes = annotations.read(Path("data/annotations.json"))
+    table, survivors = triplets.build(recipes, triplets.read_frames(Path("data/frames.csv")))
+    store.write_text(Path("data/triplets.csv"), table.to_csv(index=False, lineterminator="\n"))
+    store.write_json(Path("data/survivors.json"), survivors)
+
+
+if __name__ == "__main__":
+    run("manifest", main)
