@@ -2,6 +2,7 @@ import os
 import subprocess
 import sys
 import types
+from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -120,6 +121,46 @@ def test_a_disk_that_fills_up_is_told(call, monkeypatch):
 def test_a_byte_order_mark_is_no_part_of_a_sentence(tmp_path):
     (tmp_path / "recipe.txt").write_bytes(b"\xef\xbb\xbfmelt the butter\r\nfry\r\n")
     assert cli.read_recipe(tmp_path / "recipe.txt") == ["melt the butter", "fry"]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory, root):
+    """A real, small, untrained model as the stage `train` saves it."""
+    from recipevis.backbone import Backbone
+    from recipevis.backbone_sources import at_random
+    from recipevis.conditioning import Conditioner
+    from recipevis.fusers import FUSERS
+    from recipevis.parameters import load
+    from recipevis.pipeline import assemble
+
+    folder = tmp_path_factory.mktemp("networks")
+    at_random(load(root / "params.yaml", FUSERS).backbone.random, folder / "backbone")
+    backbone = Backbone(folder / "backbone", "cpu")
+    conditioner = Conditioner("attend_to_image", 16, True, **asdict(backbone.shapes(condition_tokens=3)))
+    assemble(backbone, conditioner, backbone.unet, 64, "white").save_pretrained(folder / "recipevis")
+    return folder / "recipevis"
+
+
+def test_a_real_model_draws(model, tmp_path):
+    recipe = tmp_path / "recipe.txt"
+    recipe.write_text("melt the butter\nfry an egg\n")
+    boards = []
+    for seed in (0, 0, 1):
+        out = tmp_path / f"board{len(boards)}.png"
+        arguments = [recipe, "--model", model, "--out", out, "--steps", 2, "--seed", seed, "--device", "cpu"]
+        result = CliRunner().invoke(cli.app, ["generate", *map(str, arguments)])
+        assert result.exit_code == 0, result.output
+        boards.append(out.read_bytes())
+    assert boards[0] == boards[1] != boards[2]
+
+
+def test_a_folder_that_is_no_model_is_told(model, tmp_path):
+    (tmp_path / "recipe.txt").write_text("melt the butter")
+    for folder in (tmp_path, model / "unet"):
+        arguments = [tmp_path / "recipe.txt", "--model", folder, "--out", tmp_path / "board.png"]
+        line = refused(CliRunner().invoke(cli.app, ["generate", *map(str, arguments)]))
+        assert line.startswith(f"generate: {folder}: not a RecipeVis model")
+    assert not (tmp_path / "board.png").exists()
 
 
 def test_version_and_help_need_no_heavy_package():

@@ -19,8 +19,11 @@ PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml"
 EXEMPT_MODULES = {
     "recipevis.errors": "what is told to the user",
     "recipevis.parameters": "checks values; those that count are listed under `params`",
+    "recipevis.plots": "how curves look; their numbers lie in the CSV beside them",
     "recipevis.progress": "what is shown while one waits",
+    "recipevis.report": "how the page reads; its numbers lie in evaluation.json",
     "recipevis.store": "where files lie and how they get there, not what is in them",
+    "recipevis.storyboard": "how pictures are laid out",
     "stages": "starts a stage: loads the parameters, tells errors, keeps the seconds",
 }
 
