@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from scipy.stats import bootstrap
 
-from recipevis import images, metrics, store
+from recipevis import floors, metrics, store
 from recipevis.errors import InputError
-from recipevis.progress import meter, track
+from recipevis.progress import meter
 from recipevis.randomness import numpy_generator
 
 MODES = ("autoregressive", "teacher_forced")  # the first is the headline
@@ -55,36 +55,6 @@ def read_samples(path: Path) -> pd.DataFrame:
     return samples
 
 
-def mean_image(paths: Sequence[str]) -> np.ndarray:
-    """The mean of pictures of one size, uint8 [h, w, 3]; one picture in memory at a time.
-
-    Args:
-        paths: a picture that is named twice counts twice.
-
-    Raises:
-        InputError: there are none, or one can't be read.
-    """
-    if not len(paths):
-        raise InputError("data/triplets.csv: no training triplet, so no mean image to compare with")
-    total = 0
-    for path in track(paths, "mean image", len(paths)):
-        total = total + _read(Path(path)).astype(np.int64)
-    return np.rint(total / len(paths)).astype(np.uint8)
-
-
-def other_recipe(samples: pd.DataFrame, sample_id: str, seed: int) -> str | None:
-    """Path of a true frame of another recipe: of another recipe type if there is one, else of another video.
-
-    Chosen by (seed, sample), so that it does not change with how many samples are scored. None where there is
-    but one recipe.
-    """
-    own = samples[samples.sample_id == sample_id].iloc[0]
-    others = samples[(samples.image != "") & (samples.video_id != own.video_id)]
-    of_another_type = others[others.recipe_type != own.recipe_type]
-    paths = (of_another_type if len(of_another_type) else others).image.tolist()
-    return paths[numpy_generator(seed, "other_recipe", sample_id).integers(len(paths))] if paths else None
-
-
 def score(
     samples: pd.DataFrame,
     drawn: Path,
@@ -98,10 +68,7 @@ def score(
 
     Args:
         samples: from `read_samples`; rows with `scored` are scored.
-        drawn: folder of the drawn pictures, a folder each.
-        mean: the floor `mean_image`, uint8 [h, w, 3].
-        blank: what `copy_previous` shows for a first step, `white` or `black`.
-        seed: of the floor `other_recipe`.
+        drawn, mean, blank, seed: see `floors.pictures`.
         encoders: name to encoder; `clip` gives `clip_l2` and `clip_cosine`, and so on.
         work: folder for finished chunks; those that lie in it are not scored again.
 
@@ -118,27 +85,12 @@ def score(
             if not parts[-1].exists():
                 rows = []
                 for sample in chunk.itertuples():
-                    rows += _score_frame(sample, _pictures(sample, samples, drawn, mean, blank, seed), encoders)
+                    pictures = floors.pictures(sample, samples, drawn, mean, blank, seed)
+                    rows += _score_frame(sample, pictures, encoders)
                 store.write_json(parts[-1], rows)
             counted.advance(len(chunk))
     # Read back, so that a run that was interrupted goes on with the very numbers of one that was not.
     return pd.DataFrame([row for part in parts for row in json.loads(part.read_text(encoding="utf-8"))])
-
-
-def _pictures(sample: Any, samples: pd.DataFrame, drawn: Path, mean: np.ndarray, blank: str, seed: int) -> dict:
-    """Every picture that is compared with one sample's true frame, by name; the true one is `true`."""
-    true = _read(Path(sample.image))
-    previous, other = sample.previous_image, other_recipe(samples, sample.sample_id, seed)
-    pictures = {
-        "true": true,
-        "copy_previous": _read(Path(previous)) if previous else images.blank(len(true), blank),
-        "mean_image": mean,
-    }
-    if other:
-        pictures["other_recipe"] = _read(Path(other))
-    for name in (*MODES, "untouched_backbone", "vae_round_trip"):
-        pictures[name] = _read(drawn / name / f"{sample.sample_id}.png")
-    return pictures
 
 
 def _score_frame(sample: Any, pictures: dict[str, np.ndarray], encoders: Mapping[str, Encoder]) -> list[dict]:
@@ -267,10 +219,3 @@ def table(rows: dict, group: str) -> list[Line]:
 def rounded(value: float | None) -> float | None:
     """Five significant digits: what is below them differs between machines."""
     return None if value is None else float(f"{value:.5g}")
-
-
-def _read(path: Path) -> np.ndarray:
-    try:
-        return images.read(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be read as a picture") from error

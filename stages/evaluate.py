@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from recipevis import evaluation, plots, report, store, triplets
+from recipevis import evaluation, floors, plots, report, store, triplets
 from recipevis.backbone import ClipImages, device
 from recipevis.parameters import Parameters
 from stages import run, work_folder
@@ -15,7 +15,7 @@ def main(p: Parameters) -> None:
     """Score, or go on with an interrupted scoring, then report."""
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
     table = triplets.read(Path("data/triplets.csv"))
-    mean = evaluation.mean_image(table[table["subset"] == "training"]["image"].tolist())
+    mean = floors.mean_image(table[table["subset"] == "training"]["image"].tolist())
     encoders = {name: ClipImages(path, device(p.device)) for name, path in TOWERS.items() if any(path.iterdir())}
     files = {"training": "models/recipevis/training", "dataset": "data/dataset", "survivors": "data/survivors"}
     about = {name: json.loads(Path(f"{path}.json").read_text("utf-8")) for name, path in files.items()}

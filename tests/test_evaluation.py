@@ -95,21 +95,6 @@ def test_black_can_stand_before_a_first_step(drawn):
     assert scores.psnr["copy_previous", "v0_00"] == pytest.approx(psnr_of(20))
 
 
-def test_other_recipe_is_a_true_frame_of_another_type(drawn):
-    samples = evaluation.read_samples(drawn / "samples.csv")
-    chosen = {
-        (sample, seed): evaluation.other_recipe(samples, sample, seed)
-        for sample in samples.sample_id
-        for seed in range(9)
-    }
-    assert all(("v2" in path) != ("v2" in sample) for (sample, _), path in chosen.items())
-    assert len({path for (sample, _), path in chosen.items() if sample == "v2_00"}) > 1  # it depends on the seed
-    assert chosen == {key: evaluation.other_recipe(samples, *key) for key in chosen}
-    of_one_type = samples[samples.recipe_type == "a"]
-    assert "v1_00" in evaluation.other_recipe(of_one_type, "v0_00", 0)
-    assert evaluation.other_recipe(samples[samples.video_id == "v0"], "v0_00", 0) is None
-
-
 def test_a_floor_that_one_recipe_cant_have_is_empty(drawn):
     samples = pd.read_csv(drawn / "samples.csv", dtype=str, keep_default_na=False)
     samples[samples.video_id == "v0"].to_csv(drawn / "samples.csv", index=False)
@@ -213,15 +198,6 @@ def test_the_interval_is_the_seeds():
     scores = table_of({f"v{video}": [float(video)] for video in range(20)})
     assert evaluation.summarise(scores, 100, 0) == evaluation.summarise(scores, 100, 0)
     assert evaluation.summarise(scores, 100, 0) != evaluation.summarise(scores, 100, 1)
-
-
-def test_mean_image(tmp_path):
-    paths = [plain(tmp_path / f"{level}.png", level, 0, 255) for level in (0, 1, 100)]
-    mean = evaluation.mean_image([*paths, paths[2]])
-    assert mean.shape == (PIXELS, PIXELS, 3)
-    assert mean[0, 0].tolist() == [50, 0, 255]  # 201 / 4, rounded
-    with pytest.raises(InputError, match="no training triplet"):
-        evaluation.mean_image([])
 
 
 def test_an_interrupted_run_goes_on_and_ends_with_the_same_scores(drawn, monkeypatch):
