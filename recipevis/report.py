@@ -5,6 +5,7 @@ Pictures are embedded. Whatever comes from outside (sentences, ids, reasons) is 
 
 import base64
 import io
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -141,12 +142,13 @@ def _group(rows: Mapping, group: str, title: str) -> dict:
     lines = evaluation.table(rows, group)
     entries = rows["model"]["autoregressive"][group]
     columns = [metric for metric in _METRICS if metric in entries]
+    digits = {metric: _digits(rows, group, metric) for metric in columns}
     scales = {metric: _scale([line.entries[metric] for line in lines]) for metric in columns}
     described = []
     for line in lines:
         kind, style, name, text = _LINES[line.row, line.mode]
         cells = [
-            _cell(line.entries[metric], _METRICS[metric], scales[metric])
+            _cell(line.entries[metric], digits[metric], scales[metric])
             | {"ahead": line.row in evaluation.FLOORS and not _beats(entries, line.entries, metric)}
             for metric in columns
         ]
@@ -159,7 +161,7 @@ def _group(rows: Mapping, group: str, title: str) -> dict:
 def _tile(rows: Mapping, metric: str) -> dict:
     own = rows["model"]["autoregressive"]["all"]
     beaten = sum(_beats(own, rows[floor]["autoregressive"]["all"], metric) for floor in evaluation.FLOORS)
-    cell = _cell(own[metric], _METRICS[metric], None)
+    cell = _cell(own[metric], _digits(rows, "all", metric), None)
     better = "↑" if _METRICS[metric].higher else "↓"
     return cell | {
         "name": _METRICS[metric].name, "better": better, "beaten": beaten, "floors": len(evaluation.FLOORS)
@@ -178,19 +180,25 @@ def _better(metric: _Metric) -> str:
     return _HIGHER if metric.higher else _LOWER
 
 
+def _digits(rows: Mapping, group: str, metric: str) -> int:
+    """Digits behind the point in a column: more where its largest mean is small, as with an untrained CLIP."""
+    means = [line.entries[metric]["mean"] or 0 for line in evaluation.table(rows, group)]
+    return max(_METRICS[metric].digits, 2 - math.floor(math.log10(max(means)))) if max(means) > 0 else 2
+
+
 def _scale(entries: list[Mapping]) -> tuple[float, float] | None:
     """Least and greatest of all means and ends: what a column's bars span."""
     values = [value for entry in entries for value in entry.values() if value is not None]
     return (min(values), max(values)) if values and max(values) > min(values) else None
 
 
-def _cell(entry: Mapping, metric: _Metric, scale: tuple[float, float] | None) -> dict:
+def _cell(entry: Mapping, digits: int, scale: tuple[float, float] | None) -> dict:
     mean, low, high = entry["mean"], entry["low"], entry["high"]
     if mean is None:
         return {"mean": "–", "interval": "no image", "bar": None}
-    text = {"mean": f"{mean:.{metric.digits}f}", "interval": "one video: no interval", "bar": None}
+    text = {"mean": f"{mean:.{digits}f}", "interval": "one video: no interval", "bar": None}
     if low is not None:
-        text["interval"] = f"{low:.{metric.digits}f} to {high:.{metric.digits}f}"
+        text["interval"] = f"{low:.{digits}f} to {high:.{digits}f}"
     if scale:
         least, most = scale
         left, dot, right = (

@@ -150,6 +150,14 @@ def test_bars_lie_inside_their_column(inputs):
     assert min(float(left) for left, _, _ in bars) == 0
 
 
+def test_small_distances_have_more_digits(inputs):
+    for modes in inputs["result"]["rows"].values():
+        for groups in modes.values():
+            for entries in groups.values():
+                entries["clip_l2"] = entry(0.01234, 0.01111, 0.01357)
+    assert Page(report.page(**inputs)).text.count("0.0111 to 0.0136") == 1 + 2 * 7
+
+
 def test_one_video_has_no_interval(inputs):
     rows = inputs["result"]["rows"]
     for modes in rows.values():
