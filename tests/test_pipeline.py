@@ -1,0 +1,480 @@
+"""The whole pipeline, small: what it writes, what it runs again and what not, and that a kill changes nothing."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+from ruamel.yaml import YAML
+
+MINI = {
+    "dataset.kitchen.training_videos": 3,
+    "dataset.kitchen.validation_videos": 2,
+    "frames.pixels": 64,
+    "backbone.source": "random",
+    "backbone.random.text.width": 16,
+    "backbone.random.text.layers": 1,
+    "backbone.random.vision.width": 16,
+    "backbone.random.vision.layers": 1,
+    "backbone.random.vision.pixels": 32,
+    "backbone.random.projection": 16,
+    "backbone.random.unet_channels": [8, 16],
+    "backbone.random.vae_channels": [8, 8, 8, 8],
+    "fuser_hidden": 16,
+    "cycle.weight": 0.1,
+    "cycle.images": 1,
+    "train.steps": 4,
+    "train.batch_size": 2,
+    "train.validate_every": 2,
+    "train.validation_images": 4,
+    "train.checkpoint_every": 1,
+    "sample.steps": 2,
+    "evaluate.resamples": 100,
+}
+
+# Put on PYTHONPATH as sitecustomize.py: counts a stage's file operations below its project and its home, in the order
+# in which they happen, and kills everything at one of them. A file that was about to be written is there, empty.
+INTERRUPT = """
+import atexit, os, signal, sys
+
+STAGE = next((word[7:] for word in sys.orig_argv if word.startswith("stages.")), None)
+BELOW = tuple(os.path.realpath(path) + os.sep for path in (os.getcwd(), os.environ["RECIPEVIS_HOME"]))
+LOGS = BELOW[0] + "logs" + os.sep
+STOP_STAGE, _, STOP_AT = os.environ.get("INTERRUPT_AT", "").partition(":")
+done = 0
+
+def hook(event, arguments):
+    global done
+    if event == "open":
+        path, _, flags = arguments
+        if isinstance(path, int) or not flags & (os.O_WRONLY | os.O_RDWR):
+            return
+    elif event == "os.rename":
+        path = arguments[1]
+    else:
+        return
+    path = os.path.abspath(os.fsdecode(path))
+    if not path.startswith(BELOW) or path.startswith(LOGS):
+        return
+    done += 1
+    if STAGE == STOP_STAGE and done == int(STOP_AT):
+        if event == "open":
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC))
+        os.killpg(0, signal.SIGKILL)
+
+def tell():
+    global done
+    counted = os.path.join(os.environ["INTERRUPT_COUNTS"], STAGE)
+    with open(counted, "w") as file:
+        file.write(str(done))
+
+if STAGE:
+    sys.addaudithook(hook)
+    if "INTERRUPT_COUNTS" in os.environ:
+        atexit.register(tell)
+"""
+
+
+@dataclass(frozen=True)
+class Project:
+    """A scratch copy of the project with a home of its own."""
+
+    folder: Path
+    home: Path
+
+    def run(self, *command: str, **environment: str) -> subprocess.CompletedProcess:
+        """Run a command of the virtual environment in the project, in a process group of its own."""
+        tools = Path(sys.executable).parent
+        known = {
+            "PATH": f"{tools}{os.pathsep}{os.environ['PATH']}",
+            "HOME": os.environ.get("HOME", str(self.home)),
+            "RECIPEVIS_HOME": str(self.home),
+            "HF_HUB_OFFLINE": "1",
+            "OMP_NUM_THREADS": "2",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DVC_NO_ANALYTICS": "1",
+            "GIT_CONFIG_GLOBAL": os.devnull,
+            **{f"GIT_{who}_{what}": "test@test" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")},
+        }
+        return subprocess.run(
+            [str(tools / command[0]) if command[0] != "git" else "git", *command[1:]],
+            cwd=self.folder,
+            env=known | environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+
+    def dvc(self, *arguments: str, **environment: str) -> str:
+        """Run dvc, which must succeed, and return what it printed."""
+        done = self.run("dvc", *arguments, **environment)
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+    def lock(self) -> dict:
+        """The stages of `dvc.lock`: the hash of every dep and out."""
+        return YAML(typ="safe", pure=True).load((self.folder / "dvc.lock").read_text())["stages"]
+
+    def stages(self) -> dict:
+        """The stages of `dvc.yaml`."""
+        return YAML(typ="safe", pure=True).load((self.folder / "dvc.yaml").read_text())["stages"]
+
+    def json(self, path: str) -> dict:
+        """A JSON file of the project."""
+        return json.loads((self.folder / path).read_text(encoding="utf-8"))
+
+    def table(self, path: str) -> pd.DataFrame:
+        """A CSV file of the project, every value as text."""
+        return pd.read_csv(self.folder / path, dtype=str, keep_default_na=False)
+
+    def copy(self, target: Path) -> "Project":
+        """A copy to try things on."""
+        for name, source in (("project", self.folder), ("home", self.home)):
+            shutil.copytree(source, target / name, symlinks=True)
+        return Project(target / "project", target / "home")
+
+
+def ran(output: str) -> list[str]:
+    """The stages that dvc ran, in order."""
+    return re.findall(r"^Running stage '(\w+)'", output, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def counts(tmp_path_factory) -> Path:
+    """Where an undisturbed run leaves how many file operations each stage took."""
+    return tmp_path_factory.mktemp("counts")
+
+
+@pytest.fixture(scope="module")
+def hook(tmp_path_factory) -> str:
+    """PYTHONPATH with the hook that kills."""
+    folder = tmp_path_factory.mktemp("hook")
+    (folder / "sitecustomize.py").write_text(INTERRUPT)
+    return str(folder)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, copy_project, counts, hook) -> Project:
+    """The mini pipeline, run undisturbed. To look at, not to touch."""
+    folder = tmp_path_factory.mktemp("finished")
+    project = Project(copy_project(folder / "project", MINI), folder / "home")
+    commit(project)
+    output = project.dvc("repro", PYTHONPATH=hook, INTERRUPT_COUNTS=str(counts))
+    assert set(ran(output)) == project.stages().keys()
+    commit(project)
+    return project
+
+
+def commit(project: Project) -> None:
+    for command in (["init", "-q"], ["add", "--all"], ["commit", "-q", "-m", "state"]):
+        done = project.run("git", *command)
+        assert done.returncode == 0, done.stdout
+
+
+def test_every_out_is_there(finished):
+    for stage in finished.stages().values():
+        for out in stage["outs"]:
+            assert (finished.folder / out).exists()
+    assert not (finished.folder / ".dvc/tmp/exps/run").exists()
+    assert finished.run("git", "status", "--porcelain").stdout == "", "outs are ignored, the rest is committed"
+
+
+def test_nothing_is_left_of_half_done_work(finished):
+    assert not [path for path in (finished.home / "work").rglob("*") if path.suffix != ".lock" and path.is_file()]
+    assert not [path for path in finished.folder.glob("*/.*") if path.parts[-2] not in (".git", ".dvc")]
+
+
+def test_dataset_counts_what_the_kitchen_rendered(finished):
+    recipes = finished.json("data/annotations.json")
+    dataset = finished.json("data/dataset.json")
+    assert list(dataset) == ["training", "validation"]
+    for subset, videos in (("training", 3), ("validation", 2)):
+        assert list(dataset[subset]) == ["recipe_types", "videos", "videos_per_type", "steps"]
+        assert dataset[subset]["videos"] == videos
+    assert recipes
+
+
+def test_videos(finished):
+    videos = finished.table("data/videos.csv")
+    assert list(videos) == [
+        "video_id",
+        "subset",
+        "recipe_type",
+        "status",
+        "error",
+        "file",
+        "bytes",
+        "sha256",
+        "duration_s",
+    ]
+    assert len(videos) == 5
+    assert set(videos["status"]) == {"ok"}
+    assert set(videos["error"]) == {""}
+    for row in videos.itertuples():
+        assert not Path(row.file).is_absolute()
+        assert (finished.home / "videos").is_dir()
+        found = list((finished.home / "videos").rglob(Path(row.file).name))
+        assert [path.stat().st_size for path in found] == [int(row.bytes)]
+        assert len(row.sha256) == 64
+    assert (finished.folder / "logs/download.csv").exists()
+
+
+def test_frames(finished):
+    frames = finished.table("data/frames.csv")
+    assert list(frames) == ["video_id", "step", "start_s", "end_s", "time_s", "status", "error", "flags", "file"]
+    assert len(frames) == sum(subset["steps"] for subset in finished.json("data/dataset.json").values())
+    assert set(frames["status"]) == {"ok"}
+    for row in frames.itertuples():
+        assert row.file == f"data/frames/{row.video_id}_{int(row.step):02d}.png"
+        with Image.open(finished.folder / row.file) as image:
+            assert (image.format, image.mode, image.size) == ("PNG", "RGB", (64, 64))
+    assert len(list((finished.folder / "data/frames").iterdir())) == len(frames)
+
+
+def test_triplets(finished):
+    triplets, frames = finished.table("data/triplets.csv"), finished.table("data/frames.csv")
+    assert list(triplets) == [
+        "sample_id",
+        "subset",
+        "recipe_type",
+        "video_id",
+        "step",
+        "sentence",
+        "image",
+        "previous_image",
+    ]
+    assert len(triplets) == len(frames)
+    for row in triplets.itertuples():
+        assert row.sample_id == f"{row.video_id}_{int(row.step):02d}"
+        assert row.image == f"data/frames/{row.sample_id}.png"
+        previous = f"data/frames/{row.video_id}_{int(row.step) - 1:02d}.png" if row.step != "0" else ""
+        assert row.previous_image == previous
+    survivors = finished.json("data/survivors.json")
+    assert list(survivors) == ["training", "validation", "hash"]
+    for subset in ("training", "validation"):
+        assert list(survivors[subset]) == ["videos", "videos_with_frames", "steps", "triplets", "dropped"]
+        assert survivors[subset]["triplets"] == sum(triplets["subset"] == subset)
+
+
+def test_backbone_is_in_hub_layout_without_pickles(finished):
+    backbone = finished.folder / "models/backbone"
+    parts = {"tokenizer", "text_encoder", "vae", "unet", "scheduler", "clip"}
+    assert parts <= {path.name for path in backbone.iterdir() if path.is_dir()}
+    assert {"source", "stable_diffusion", "clip"} <= finished.json("models/backbone/backbone.json").keys()
+    files = {path.suffix for path in (finished.folder / "models").rglob("*") if path.is_file()}
+    assert ".safetensors" in files
+    assert files.isdisjoint({".bin", ".pt", ".pth", ".pkl", ".ckpt"})
+
+
+def test_training(finished):
+    training = finished.json("models/recipevis/training.json")
+    assert list(training) == ["steps", "loss", "validation_loss", "fuser_parameters", "unet_parameters"]
+    assert training["steps"] == 4
+    assert training["fuser_parameters"] > 0
+    curve = finished.table("plots/train.csv")
+    assert list(curve) == ["step", "loss", "denoising", "cycle", "learning_rate", "validation_loss"]
+    assert len(curve) == 4
+    assert [text != "" for text in curve["validation_loss"]] == [False, True, False, True]
+    with Image.open(finished.folder / "plots/train.png") as image:
+        assert image.format == "PNG"
+
+
+def test_samples(finished):
+    samples, triplets = finished.table("samples/samples.csv"), finished.table("data/triplets.csv")
+    expected = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
+    assert list(samples) == expected
+    assert list(samples["sample_id"]) == list(triplets[triplets["subset"] == "validation"]["sample_id"])
+    for kind in ("autoregressive", "teacher_forced", "untouched_backbone", "vae_round_trip"):
+        drawn = sorted(path.stem for path in (finished.folder / "samples" / kind).iterdir())
+        assert drawn == sorted(samples["sample_id"])
+        with Image.open(finished.folder / "samples" / kind / f"{drawn[0]}.png") as image:
+            assert (image.mode, image.size) == ("RGB", (64, 64))
+
+
+def test_metrics(finished):
+    names = ["clip_l2", "clip_cosine", "psnr", "ssim"]
+    metrics = finished.json("metrics.json")
+    assert list(metrics) == [*names, "teacher_forced"]
+    assert list(metrics["teacher_forced"]) == names
+    evaluation = finished.json("reports/evaluation.json")
+    for kind, values in (("autoregressive", metrics), ("teacher_forced", metrics["teacher_forced"])):
+        for name in names:
+            assert values[name] == float(f"{values[name]:.5g}"), "five significant digits"
+            mean = evaluation["rows"]["model"][kind]["all"][name]["mean"]
+            assert values[name] == pytest.approx(mean, rel=1e-4)
+
+
+def test_evaluation(finished):
+    evaluation = finished.json("reports/evaluation.json")
+    experiment = evaluation["experiment"]
+    assert {"fuser", "seed", "cycle_weight", "data_hash", "backbone", "steps"} <= experiment.keys()
+    assert (experiment["fuser"], experiment["steps"], experiment["cycle_weight"]) == ("attend_to_image", 4, 0.1)
+    assert experiment["data_hash"] == finished.json("data/survivors.json")["hash"]
+    floors = {"copy_previous", "mean_image", "other_recipe", "untouched_backbone"}
+    assert evaluation["rows"].keys() == {"model", "vae_round_trip"} | floors
+    samples = finished.table("samples/samples.csv")
+    for row in evaluation["rows"].values():
+        for kind in row.values():
+            for which, scored in (("all", samples), ("after_first", samples[samples["step"] != "0"])):
+                assert {"clip_l2", "clip_cosine", "psnr", "ssim", "ssim_uniform"} <= kind[which].keys()
+                assert kind[which]["images"] == len(scored)
+                assert kind[which]["videos"] == 2
+                assert kind[which]["psnr"]["low"] <= kind[which]["psnr"]["mean"] <= kind[which]["psnr"]["high"]
+    assert evaluation["rows"]["model"].keys() == {"autoregressive", "teacher_forced"}
+
+
+def test_the_page_stands_alone(finished):
+    page = (finished.folder / "reports/index.html").read_text(encoding="utf-8")
+    sources = re.findall(r"""(?:src|href)\s*=\s*["']([^"']+)""", page)
+    assert not [source for source in sources if not source.startswith(("data:", "#"))]
+    for sentence in finished.table("samples/samples.csv")["sentence"]:
+        assert sentence in page
+
+
+def test_timing_is_logged_and_not_an_out(finished):
+    assert finished.json("logs/timing.json").keys() == finished.stages().keys()
+
+
+def test_metrics_are_shown_in_a_narrow_table(finished):
+    lines = finished.dvc("metrics", "show").splitlines()
+    assert any("metrics.json" in line for line in lines)
+    assert max(map(len, lines)) <= 160
+
+
+def test_a_second_run_runs_nothing(finished, tmp_path):
+    output = finished.copy(tmp_path).dvc("repro")
+    assert ran(output) == []
+    assert "up to date" in output
+
+
+def test_another_fuser_and_back(finished, tmp_path):
+    project = finished.copy(tmp_path)
+    output = project.dvc("exp", "run", "-S", "fuser=concat")
+    assert ran(output) == ["annotations", "train", "sample", "evaluate"]
+    assert project.json("reports/evaluation.json")["experiment"]["fuser"] == "concat"
+    counted = [item.json("models/recipevis/training.json")["fuser_parameters"] for item in (finished, project)]
+    assert counted[0] != counted[1]
+    assert "psnr" in project.dvc("metrics", "diff")
+    assert "psnr" in project.dvc("metrics", "show")
+
+    output = project.dvc("exp", "run", "-S", "fuser=attend_to_image")
+    assert set(ran(output)) <= {"annotations"}, "the first result comes from the run cache"
+    assert (project.folder / "metrics.json").read_bytes() == (finished.folder / "metrics.json").read_bytes()
+
+
+def test_a_bad_value_stops_before_anything_is_lost(finished, tmp_path):
+    project = finished.copy(tmp_path)
+    done = project.run("dvc", "exp", "run", "-S", "fuser=concatt")
+    assert done.returncode != 0
+    assert "annotations: params.yaml: fuser = 'concatt': allowed are baseline" in done.stdout
+    assert "Traceback" not in done.stdout
+    for stage in project.stages().values():
+        for out in stage["outs"]:
+            assert (project.folder / out).exists() or out.startswith(("data/annotations", "data/dataset"))
+    assert (project.folder / "metrics.json").exists()
+
+
+def forget(project: Project, stage: str) -> None:
+    """Make DVC run a stage as if it never had: no outs, nothing in the lock file, nothing in the run cache."""
+    for out in project.stages()[stage]["outs"]:
+        path = project.folder / out
+        shutil.rmtree(path) if path.is_dir() else path.unlink()
+    lock = YAML(typ="safe", pure=True)
+    whole = lock.load((project.folder / "dvc.lock").read_text())
+    del whole["stages"][stage]
+    with (project.folder / "dvc.lock").open("w") as file:
+        lock.dump(whole, file)
+    for run in (project.folder / ".dvc/cache/runs").glob("*/*/*"):
+        if lock.load(run.read_text())["cmd"] == f"python -m stages.{stage}":
+            run.unlink()
+
+
+def check_a_kill(finished: Project, folder: Path, hook: str, stage: str, operation: int) -> Project:
+    """Kill everything at one of a stage's file operations, run again, compare every out with the undisturbed run's."""
+    project = finished.copy(folder)
+    forget(project, stage)
+    if stage == "download":
+        shutil.rmtree(project.home / "videos")
+    done = project.run("dvc", "repro", PYTHONPATH=hook, INTERRUPT_AT=f"{stage}:{operation}")
+    assert done.returncode == -signal.SIGKILL, done.stdout
+    assert ran(done.stdout) == [stage]
+    half_done = [path for path in (project.home / "work" / stage).rglob("*") if path.is_file()]
+
+    output = project.dvc("repro")
+    assert ran(output) == [stage], "with the same outs, what follows comes from the run cache"
+    assert project.lock() == finished.lock()
+    assert (project.folder / "metrics.json").read_bytes() == (finished.folder / "metrics.json").read_bytes()
+    test_nothing_is_left_of_half_done_work(project)
+    return half_done
+
+
+@pytest.mark.parametrize("stage", ["frames", "train", "sample"])
+def test_a_kill_in_the_middle_changes_nothing(finished, tmp_path, hook, counts, stage):
+    operations = int((counts / stage).read_text())
+    half_done = check_a_kill(finished, tmp_path, hook, stage, operations // 2)
+    assert half_done, "the kill came when there was half-done work"
+
+
+STAGES = ["annotations", "download", "frames", "manifest", "backbone", "embed", "train", "sample", "evaluate"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 1.0], ids=["first", "third", "two-thirds", "last"])
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_kill_anywhere_changes_nothing(finished, tmp_path, hook, counts, stage, share):
+    operations = int((counts / stage).read_text())
+    check_a_kill(finished, tmp_path, hook, stage, 1 + round(share * (operations - 1)))
+
+
+@pytest.mark.slow
+def test_real_frames_from_annotations_to_page(tmp_path, copy_project, shared):
+    """YouCook2's own annotations and the 32 videos beside the project: Table 2 to the digit, and every step's frame."""
+    annotations = shared / "youcook2/youcookii_annotations_trainval.json"
+    there = {path.stem for path in (shared / "youcook2/videos").iterdir()}
+    values = MINI | {
+        "dataset.source": "local",
+        "dataset.annotations": str(annotations),
+        "dataset.videos_dir": str(shared / "youcook2/videos"),
+        "frames.pixels": 256,
+    }
+    project = Project(copy_project(tmp_path / "project", values), tmp_path / "home")
+    commit(project)
+    project.dvc("repro")
+
+    dataset = project.json("data/dataset.json")
+    assert dataset["training"] == {"recipe_types": 89, "videos": 1333, "videos_per_type": 14.98, "steps": 10337}
+    assert dataset["validation"] == {"recipe_types": 89, "videos": 457, "videos_per_type": 5.13, "steps": 3492}
+
+    videos = project.table("data/videos.csv")
+    assert videos["status"].value_counts().to_dict() == {"failed": 1758, "ok": 32}
+    assert set(videos[videos["status"] == "ok"]["video_id"]) == there
+
+    database = json.loads(annotations.read_text(encoding="utf-8"))["database"]
+    expected = {
+        (video_id, str(step)): item["sentence"].strip()
+        for video_id in there
+        for step, item in enumerate(database[video_id]["annotations"])
+    }
+    frames = project.table("data/frames.csv")
+    assert len(frames) == 10337 + 3492
+    good = frames[frames["status"] == "ok"]
+    assert {(row.video_id, row.step) for row in good.itertuples()} == expected.keys()
+    triplets = project.table("data/triplets.csv")
+    assert {(row.video_id, row.step): row.sentence for row in triplets.itertuples()} == expected
+
+    drawn = [item for item in expected if database[item[0]]["subset"] == "validation"]
+    rows = project.json("reports/evaluation.json")["rows"]
+    assert rows["model"]["autoregressive"]["all"]["images"] == len(drawn)
+    assert rows["model"]["autoregressive"]["all"]["videos"] == 8
+    assert set(project.json("metrics.json")) == {"clip_l2", "clip_cosine", "psnr", "ssim", "teacher_forced"}
+    assert (project.folder / "reports/index.html").stat().st_size > 100_000

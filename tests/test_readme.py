@@ -1,0 +1,218 @@
+"""What the documentation says, against what is there. CI also runs the README's commands, in a fresh clone."""
+
+import ast
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import typer
+from ruamel.yaml import YAML
+
+from recipevis import download, frames, sources, triplets
+from recipevis.annotations import SUBSETS
+from recipevis.cli import app
+from recipevis.fusers import FUSERS
+from recipevis.parameters import describe, load
+
+ROOT = Path(__file__).resolve().parent.parent
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+TOOLS = Path(sys.executable).parent
+
+
+def blocks(path: Path, language: str) -> list[str]:
+    """The fenced blocks of one language on a page."""
+    return re.findall(rf"^```{language}\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+def commands(path: Path) -> list[list[str]]:
+    """The words of every shell command on a page."""
+    lines = "\n".join(blocks(path, "sh")).splitlines()
+    return [words for line in lines if (words := shlex.split(line, comments=True))]
+
+
+README = commands(ROOT / "README.md")
+
+
+def test_the_readme_shows_the_newcomers_commands():
+    assert ["make", "demo"] in README
+    assert ["make", "test"] in README
+    quick_start = [
+        ["source", ".venv/bin/activate"],
+        ["dvc", "exp", "run", "-S", "fuser=concat"],
+        ["dvc", "metrics", "diff"],
+        ["dvc", "metrics", "show"],
+    ]
+    first = README.index(quick_start[0])
+    assert README[first : first + 4] == quick_start
+    assert ["cp", "params/paper.yaml", "params.yaml"] in README
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_exists(page):
+    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    for words in commands(page):
+        program, rest = words[0], words[1:]
+        if program == "make":
+            assert rest[0] in targets, words
+        elif program == "source":
+            assert rest == [".venv/bin/activate"]
+        elif program == "bash":
+            assert (ROOT / rest[0]).is_file(), words
+        else:
+            assert shutil.which(program, path=f"{TOOLS}:/usr/bin:/bin"), words
+
+
+def test_every_dvc_command_is_understood():
+    """DVC's own parser takes the words, and each key that is set is one, with a value that it may have."""
+    from dvc.cli import parse_args
+
+    reader = YAML(typ="safe", pure=True)
+    for words in [*README, *(command for page in PAGES for command in commands(page))]:
+        if words[0] != "dvc":
+            continue
+        parsed = parse_args(words[1:])
+        for setting in getattr(parsed, "set_param", None) or []:
+            key, _, value = setting.partition("=")
+            assert key in describe()
+            assert key != "fuser" or value in FUSERS or value == "mean", "mean is the README's own example"
+            reader.load(value)
+
+
+def test_every_option_of_the_command_line_is_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    group = typer.main.get_command(app)
+    assert "generate" in group.commands
+    known = {option for command in (group, *group.commands.values()) for p in command.params for option in p.opts}
+    options = {option for option in known if option.startswith("--")}
+    assert not [option for option in options - {"--help"} if f"`{option}`" not in text and f" {option}`" not in text]
+    table = set(re.findall(r"^\| `(--[a-z-]+)`", text, re.MULTILINE))
+    assert table <= options, "the README's table has options that are gone"
+
+
+def test_defaults_of_the_command_line_are_those_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = dict(re.findall(r"^\| `(--[a-z-]+)` \| `([^`]+)` \|", text, re.MULTILINE))
+    for parameter in typer.main.get_command(app).commands["generate"].params:
+        if parameter.opts[0] in rows:
+            assert str(parameter.default) == rows[parameter.opts[0]]
+
+
+def test_generate_as_in_the_readme_is_understood():
+    words = next(words for words in README if words[:2] == ["recipevis", "generate"])
+    command = typer.main.get_command(app).commands["generate"]
+    context = command.make_context("generate", words[2:])
+    assert context.params["recipe"] == Path("recipe.txt")
+    assert context.params["model"] == Path("models/recipevis")
+
+
+def test_every_stage_is_described():
+    stages = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+    text = (ROOT / "docs/architecture.md").read_text(encoding="utf-8")
+    table = re.findall(r"^\| `(\w+)` \|(.*)$", text.partition("## Stages")[2].partition("###")[0], re.MULTILINE)
+    assert [name for name, _ in table] == list(stages)
+    for name, row in table:
+        shown = [item for kind in ("metrics", "plots") for entry in stages[name].get(kind, []) for item in entry]
+        for out in (*stages[name]["outs"], *shown):
+            assert f"`{out}`" in row or f"`{out}/`" in row, f"docs/architecture.md: {name} writes {out}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_parameter_that_is_named_exists(page):
+    groups = {key.partition(".")[0] for key in describe() if "." in key}
+    for name in re.findall(r"`([a-z_]+(?:\.[a-z_]+)+)(?:: [^`]*)?`", page.read_text(encoding="utf-8")):
+        if name.partition(".")[0] in groups and not name.endswith((".yaml", ".json", ".csv", ".md", ".py", ".txt")):
+            assert [key for key in describe() if key == name or key.startswith(f"{name}.")], f"{page.name}: {name}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_file_that_is_linked_exists(page):
+    for target in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_heading_that_is_linked_exists(page):
+    for target, heading in re.findall(r"\]\(([^)#:]*)#([^)]+)\)", page.read_text(encoding="utf-8")):
+        text = (page.parent / target if target else page).read_text(encoding="utf-8")
+        headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+        assert heading in [re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in headings]
+
+
+def test_python_on_the_pages_is_python():
+    for page in PAGES:
+        for block in blocks(page, "python"):
+            ast.parse(block)
+
+
+def test_the_readmes_fuser_is_one():
+    """The example of "Adding a fuser" runs as it is printed, and fuses."""
+    import torch
+
+    import recipevis.fusers as module
+
+    block = next(block for block in blocks(ROOT / "README.md", "python") if "class Mean" in block)
+    names = dict(vars(module))
+    exec(block, names)
+    shapes = module.Shapes(5, 8, 7, 6, 3, 4)
+    fused = names["Mean"](shapes, 16, True)(*(torch.ones(2, *s) for s in ((5, 8), (8,), (7, 6), (6,))))
+    assert fused.shape == (2, 3, 4)
+
+
+def table_keys(heading: str, first: str) -> list[str]:
+    """First column of the table headed `first` in a section of `docs/data.md`; names in one cell are parted."""
+    section = re.split(r"^### ", (ROOT / "docs/data.md").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    text = next(part for part in section if part.startswith(f"`{heading}`"))
+    rows = re.search(rf"^\| {first} \|.*\n\|---.*\n((?:\|.*\n)+)", text, re.MULTILINE).group(1)
+    return [name for row in rows.splitlines() for name in re.findall(r"`(\w+)`", row.split("|")[1])]
+
+
+@pytest.mark.parametrize(
+    ("heading", "first", "known"),
+    [
+        ("data/videos.csv", "column", download.COLUMNS),
+        ("data/videos.csv", "error", sources.ERRORS),
+        ("data/frames.csv", "column", frames.COLUMNS),
+        ("data/frames.csv", "error", frames.ERRORS),
+        ("data/frames.csv", "flag", frames.FLAGS),
+        ("data/triplets.csv", "column", triplets.COLUMNS),
+    ],
+)
+def test_tables_of_columns_errors_and_flags_are_whole(heading, first, known):
+    assert table_keys(heading, first) == list(known)
+
+
+def test_the_example_of_annotations_is_accepted():
+    from recipevis import annotations
+
+    block = blocks(ROOT / "docs/data.md", "json")[0]
+    (recipe,) = annotations.parse(block.encode(), "example", annotations.VIDEO_IDS["local"], None)
+    assert recipe.subset in SUBSETS
+    assert recipe.steps[0].sentence == "chop the onions"
+
+
+def test_versions_agree():
+    import tomllib
+
+    from recipevis import __version__
+
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    citation = YAML(typ="safe", pure=True).load((ROOT / "CITATION.cff").read_text())
+    assert project["version"] == __version__ == str(citation["version"])
+    assert project["license"] == citation["license"]
+    assert f"## {__version__}" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_papers_numbers_in_the_texts_are_those_of_the_parameters():
+    paper = load(ROOT / "params/paper.yaml", FUSERS)
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert f"{paper.train.steps:,} steps" in text
+
+
+def test_make_lists_its_targets():
+    shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
+    assert [line.split()[1] for line in shown.splitlines()] == phony
