@@ -27,6 +27,7 @@ MINI = {
     "backbone.random.vision.pixels": 32,
     "backbone.random.projection": 16,
     "backbone.random.unet_channels": [8, 16],
+    "backbone.random.unet_attention": [False, True],
     "backbone.random.vae_channels": [8, 8, 8, 8],
     "fuser_hidden": 16,
     "cycle.weight": 0.1,
