@@ -29,9 +29,9 @@ from transformers import (
 )
 
 from recipevis.diffusion import load_scheduler
-from recipevis.errors import InputError
-from recipevis.fusers import Shapes
+from recipevis.errors import InputError, ParameterError
 from recipevis.images import ClipPreprocessing
+from recipevis.shapes import Shapes
 
 transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.disable_progress_bar()
@@ -150,12 +150,19 @@ class ClipImages:
 
 
 def device(name: str) -> torch.device:
-    """The device of the parameter `device`; `auto` takes a GPU where there is one."""
-    if name != "auto":
-        return torch.device(name)
-    if torch.cuda.is_available():
-        return torch.device("cuda")
-    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    """The device of the parameter `device`; `auto` takes a GPU where there is one.
+
+    Raises:
+        ParameterError: this machine, or this build of torch, has no such device.
+    """
+    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
+    if name == "auto":
+        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+    kind, _, index = name.partition(":")
+    if int(index or 0) >= available.get(kind, 0):
+        present = ", ".join(kind for kind, count in available.items() if count)
+        raise ParameterError(f"device = {name!r}: not on this machine; it has {present}")
+    return torch.device(name)
 
 
 def _configuration(folder: Path, name: str = "config.json") -> dict:

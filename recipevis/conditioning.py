@@ -4,14 +4,15 @@ Shapes as in `fusers`. The null condition is an empty sentence and an all-zero i
 (for `baseline`: the encoded empty sentence).
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from recipevis.fusers import FUSERS, Shapes
+from recipevis.fusers import FUSERS
+from recipevis.shapes import Shapes
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Embedded:
     text_pooled: Tensor  # [b, e]
     image: Tensor  # [b, p, v]
     image_pooled: Tensor  # [b, v]
+
+    def to(self, device: torch.device) -> "Embedded":
+        """The same on another device."""
+        return Embedded(*(getattr(self, field.name).to(device) for field in fields(self)))
 
     def without_text(self, dropped: Tensor, null: Tensor, null_pooled: Tensor) -> "Embedded":
         """The sentence replaced by the empty one, [t, e] and [e], where `dropped`, bool [b], is true."""
@@ -49,7 +54,7 @@ class Conditioner(ModelMixin, ConfigMixin):
         fuser: a key of `fusers.FUSERS`.
         hidden: width of its hidden layer.
         residual: attention adds to its queries.
-        text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width: see `fusers.Shapes`.
+        text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width: see `Shapes`.
     """
 
     @register_to_config
@@ -67,11 +72,13 @@ class Conditioner(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         shapes = Shapes(text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width)
-        self.fuser = FUSERS[fuser](shapes, hidden, residual)
+        self.fusion = FUSERS[fuser](shapes, hidden, residual)
+        # `baseline` has no weights, but diffusers saves no file without a tensor and asks one for the device
+        self.register_buffer("marker", torch.zeros(()))
 
     def forward(self, embedded: Embedded) -> Tensor:
         """Condition tokens [b, c, d]."""
-        return self.fuser(embedded.text, embedded.text_pooled, embedded.image, embedded.image_pooled)
+        return self.fusion(embedded.text, embedded.text_pooled, embedded.image, embedded.image_pooled)
 
 
 def dropped(draws: Tensor, text: float, image: float, both: float) -> tuple[Tensor, Tensor]:

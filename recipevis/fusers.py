@@ -7,25 +7,13 @@ At Stable Diffusion's and CLIP's sizes t, e, p, v, c, d are 77, 768, 257, 1024, 
 A new fuser is one class with `forward` below, and one line in `FUSERS`.
 """
 
-from dataclasses import dataclass
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recipevis.shapes import Shapes
+
 HEADS = 8
-
-
-@dataclass(frozen=True)
-class Shapes:
-    """The sizes a fuser works between; all come from the backbone's configurations, and `condition_tokens`."""
-
-    text_tokens: int
-    text_width: int
-    image_tokens: int
-    image_width: int
-    condition_tokens: int
-    condition_width: int
 
 
 class Fuser(nn.Module):

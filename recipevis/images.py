@@ -96,7 +96,8 @@ class ClipPreprocessing(torch.nn.Module):
 
     def forward(self, unit: torch.Tensor) -> torch.Tensor:
         """[b, 3, source, source] in [0, 1] to [b, 3, target, target], standardised."""
-        pixels = round_straight_through(unit.float())
-        pixels = round_straight_through(clamp_straight_through(pixels @ self.matrix.T))  # rows
-        pixels = round_straight_through(clamp_straight_through(self.matrix @ pixels))  # columns
-        return (pixels - self.mean) / self.std
+        with torch.autocast(unit.device.type, enabled=False):  # bf16 has fewer steps than grey levels
+            pixels = round_straight_through(unit.float())
+            pixels = round_straight_through(clamp_straight_through(pixels @ self.matrix.T))  # rows
+            pixels = round_straight_through(clamp_straight_through(self.matrix @ pixels))  # columns
+            return (pixels - self.mean) / self.std

@@ -122,6 +122,7 @@ class RandomNetworks(Section):
     vision: RandomVision
     projection: Count = Field(description="width of CLIP's shared space")
     unet_channels: Annotated[list[Count], Field(min_length=2)] = Field(description="channels of each UNet level")
+    unet_attention: list[bool] = Field(description="which UNet levels attend to the condition")
     unet_layers: Count = Field(description="residual blocks a UNet level")
     unet_heads: Count = Field(description="attention heads of a UNet block")
     vae_channels: Annotated[list[Count], Field(min_length=4, max_length=4)] = Field(
@@ -133,7 +134,9 @@ class RandomNetworks(Section):
     zero_snr: bool = Field(description="rescale the noise schedule so that its last step is pure noise")
 
     @model_validator(mode="after")
-    def _groups_and_heads_divide_channels(self) -> "RandomNetworks":
+    def _levels_fit(self) -> "RandomNetworks":
+        if len(self.unet_attention) != len(self.unet_channels):
+            raise ValueError(f"unet_attention = {self.unet_attention}: one for each of unet_channels")
         for channels in (*self.unet_channels, *self.vae_channels):
             if channels % self.norm_groups:
                 raise ValueError(f"norm_groups = {self.norm_groups}: must divide each of the channels, {channels} too")

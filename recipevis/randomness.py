@@ -4,6 +4,8 @@ So a resumed run, or one spread over processes, draws the same numbers as an und
 """
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -31,3 +33,11 @@ def numpy_generator(seed: int, *keys: str | int) -> np.random.Generator:
 def permutation(length: int, seed: int, *keys: str | int) -> np.ndarray:
     """A random order of `range(length)`, int64 [length]."""
     return numpy_generator(seed, *keys).permutation(length)
+
+
+@contextmanager
+def seeded(seed: int, *keys: str | int) -> Iterator[None]:
+    """Within the block torch's own CPU generator is seeded for one purpose, e.g. the weights of a new network."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(_entropy(seed, keys))
+        yield

@@ -5,7 +5,6 @@ At the published sizes they have Stable Diffusion v1-4's and CLIP ViT-L/14's exa
 
 from pathlib import Path
 
-import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
@@ -19,6 +18,7 @@ from transformers import (
 )
 
 from recipevis.parameters import RandomNetworks
+from recipevis.randomness import seeded
 
 
 def save(sizes: RandomNetworks, target: Path) -> None:
@@ -28,8 +28,7 @@ def save(sizes: RandomNetworks, target: Path) -> None:
         sizes: the parameters `backbone.random`.
         target: the folder to write.
     """
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(sizes.seed)
+    with seeded(sizes.seed, "untrained"):
         text = _text_configuration(sizes)
         clip = CLIPConfig(
             text_config=text.to_dict(),
@@ -96,13 +95,12 @@ def _random_vae(sizes: RandomNetworks) -> AutoencoderKL:
 
 
 def _random_unet(sizes: RandomNetworks) -> UNet2DConditionModel:
-    """Cross attention on every level but the lowest, as Stable Diffusion's."""
-    levels = len(sizes.unet_channels)
+    attention = sizes.unet_attention
     return UNet2DConditionModel(
         sample_size=64,
         block_out_channels=sizes.unet_channels,
-        down_block_types=["CrossAttnDownBlock2D"] * (levels - 1) + ["DownBlock2D"],
-        up_block_types=["UpBlock2D"] + ["CrossAttnUpBlock2D"] * (levels - 1),
+        down_block_types=["CrossAttnDownBlock2D" if attends else "DownBlock2D" for attends in attention],
+        up_block_types=["CrossAttnUpBlock2D" if attends else "UpBlock2D" for attends in reversed(attention)],
         layers_per_block=sizes.unet_layers,
         attention_head_dim=sizes.unet_heads,  # diffusers' name for the number of heads in Stable Diffusion's UNet
         cross_attention_dim=sizes.text.width,

@@ -10,18 +10,18 @@ if sys.version_info < (3, 11) or not all(map(importlib.util.find_spec, ("pydanti
     print("stages: this Python lacks RecipeVis's packages; run: source .venv/bin/activate", file=sys.stderr)
     sys.exit(2)
 
-import json  # noqa: E402
-import time  # noqa: E402
-from collections.abc import Callable, Iterator  # noqa: E402
-from contextlib import contextmanager  # noqa: E402
-from pathlib import Path  # noqa: E402
+import json
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 
-from ruamel.yaml import YAML  # noqa: E402
+from ruamel.yaml import YAML
 
-from recipevis import store  # noqa: E402
-from recipevis.errors import RecipeVisError  # noqa: E402
-from recipevis.fusers import FUSERS  # noqa: E402
-from recipevis.parameters import Parameters, load  # noqa: E402
+from recipevis import store
+from recipevis.errors import RecipeVisError
+from recipevis.fusers import FUSERS
+from recipevis.parameters import Parameters, load
 
 PARAMETERS = Path("params.yaml")
 
@@ -52,7 +52,9 @@ def work_folder(stage: str) -> Iterator[Path]:
     reader = YAML(typ="safe", pure=True)
     entry = reader.load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
     values = reader.load(PARAMETERS.read_text(encoding="utf-8"))
-    with store.work_folder(stage, store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))) as path:
+    with store.work_folder(
+        stage, store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
+    ) as path:
         yield path
 
 

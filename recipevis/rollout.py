@@ -1,0 +1,157 @@
+"""Drawing recipes step by step: autoregressively (each from the image drawn before) and teacher-forced.
+
+Pictures lie on disk as PNG, so the image before is always the one rounded to uint8, and an interrupted rollout goes
+on after its last whole batch. The noise of a picture depends on the seed and its sample alone: the same in every mode
+and for every fuser.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import torch
+from PIL import Image
+
+from recipevis import images, store
+from recipevis.annotations import Recipe
+from recipevis.backbone import Backbone
+from recipevis.conditioning import Conditioner
+from recipevis.errors import InputError
+from recipevis.pipeline import RecipePipeline, assemble
+from recipevis.progress import meter
+from recipevis.randomness import generator
+
+AUTOREGRESSIVE, TEACHER_FORCED = "autoregressive", "teacher_forced"
+UNTOUCHED_BACKBONE, VAE_ROUND_TRIP = "untouched_backbone", "vae_round_trip"
+COLUMNS = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
+
+
+@dataclass(frozen=True)
+class Sampler:
+    """A model and how it is asked to draw: see `RecipePipeline.__call__`."""
+
+    pipeline: RecipePipeline
+    seed: int
+    steps: int
+    guidance: float
+    image_guidance: float | None
+
+    def draw(self, keys: Sequence[str], sentences: Sequence[str], previous: Sequence[np.ndarray]) -> np.ndarray:
+        """Pictures, uint8 [b, h, w, 3]; the noise of each depends on the seed and its key."""
+        generators = [generator(self.seed, "sample", key) for key in keys]
+        return self.pipeline(sentences, previous, generators, self.steps, self.guidance, self.image_guidance)
+
+
+def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
+    """The model that the stage `train` saved.
+
+    Raises:
+        InputError: the folder isn't a RecipeVis model.
+    """
+    if not (folder / "model_index.json").is_file() or not (folder / "conditioner").is_dir():
+        raise InputError(f"{folder}: not a RecipeVis model: needs model_index.json and conditioner/, as `train` saves")
+    try:
+        pipeline = RecipePipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, KeyError) as error:
+        raise InputError(f"{folder}: not a whole RecipeVis model: {' '.join(str(error).split())}") from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def draw_recipe(sampler: Sampler, sentences: Sequence[str]) -> Iterator[np.ndarray]:
+    """Draw one recipe autoregressively: a picture a sentence, uint8 [h, w, 3], each as soon as it is drawn."""
+    previous = sampler.pipeline.blank_image
+    for step, sentence in enumerate(sentences):
+        previous = sampler.draw([str(step)], [sentence], [previous])[0]
+        yield previous
+
+
+def plan(recipes: Sequence[Recipe], triplets: pd.DataFrame, limit: int | None) -> pd.DataFrame:
+    """The steps to draw: all of the first `limit` validation recipes that have a triplet to be scored against.
+
+    A step without a true frame, or whose previous one is missing, is drawn but not scored.
+
+    Args:
+        recipes: of all subsets, in the annotations' order.
+        triplets: of all subsets.
+        limit: at most so many recipes; None: all.
+
+    Returns:
+        A row a step with the columns `COLUMNS`, in the annotations' order; `scored` is 0 or 1.
+    """
+    scored = triplets[triplets["subset"] == "validation"].set_index("sample_id")
+    chosen = [r for r in recipes if r.subset == "validation" and (scored["video_id"] == r.video_id).any()][:limit]
+    rows = []
+    for recipe in chosen:
+        for step in recipe.steps:
+            key = f"{recipe.video_id}_{step.step:02d}"
+            pair = tuple(scored.loc[key, ["image", "previous_image"]]) if key in scored.index else ("", "")
+            about = (key, recipe.recipe_type, recipe.video_id, step.step, step.sentence)
+            rows.append((*about, *pair, int(key in scored.index)))
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def draw_all(table: pd.DataFrame, sampler: Sampler, backbone: Backbone, batch_size: int, folder: Path) -> None:
+    """Draw a plan in every way that the evaluation compares, into `<way>/<sample_id>.png` below `folder`.
+
+    Args:
+        table: see `plan`.
+        sampler: the trained model.
+        backbone: the untouched networks; what they draw from the sentence alone, with the same sampler, is a floor.
+        batch_size: pictures drawn at once.
+        folder: what is there already as a whole batch isn't drawn again.
+    """
+    scored = table[table["scored"] == 1]
+    untouched = _text_to_image(sampler, backbone)
+    blank = sampler.pipeline.blank_image
+
+    def true_previous(rows: pd.DataFrame) -> list[np.ndarray]:
+        return [images.read(path) if path else blank for path in rows["previous_image"]]
+
+    def drawn_previous(rows: pd.DataFrame) -> list[np.ndarray]:
+        before = [folder / AUTOREGRESSIVE / f"{r.video_id}_{r.step - 1:02d}.png" for r in rows.itertuples()]
+        return [images.read(path) if step else blank for path, step in zip(before, rows["step"], strict=True)]
+
+    def with_model(previous: Callable[[pd.DataFrame], list[np.ndarray]], which: Sampler = sampler):
+        return lambda rows: which.draw(rows["sample_id"].tolist(), rows["sentence"].tolist(), previous(rows))
+
+    def round_trip(rows: pd.DataFrame) -> np.ndarray:
+        return _round_trip(sampler.pipeline, [images.read(path) for path in rows["image"]])
+
+    batches = [
+        (way, rows.iloc[first : first + batch_size], draw)
+        for way, groups, draw in (
+            (AUTOREGRESSIVE, [rows for _, rows in table.groupby("step")], with_model(drawn_previous)),
+            (TEACHER_FORCED, [scored], with_model(true_previous)),
+            (UNTOUCHED_BACKBONE, [scored], with_model(true_previous, untouched)),
+            (VAE_ROUND_TRIP, [scored], round_trip),
+        )
+        for rows in groups  # all recipes' k-th steps are one batch, so that the image before is always drawn
+        for first in range(0, len(rows), batch_size)
+    ]
+    with meter("sample", sum(len(rows) for _, rows, _ in batches)) as progress:
+        for way, rows, draw in batches:
+            paths = [folder / way / f"{key}.png" for key in rows["sample_id"]]
+            if not all(path.exists() for path in paths):
+                for path, picture in zip(paths, draw(rows), strict=True):
+                    with store.replacing(path) as temporary:
+                        Image.fromarray(picture).save(temporary)
+            progress.advance(len(rows), way)
+
+
+def _text_to_image(sampler: Sampler, backbone: Backbone) -> Sampler:
+    """The untouched backbone, always on text tokens, asked in the same way."""
+    config = sampler.pipeline.config
+    conditioner = Conditioner("baseline", 1, True, **asdict(backbone.shapes(condition_tokens=1)))
+    pipeline = assemble(backbone, conditioner, backbone.unet, config.pixels, config.blank)
+    pipeline.set_progress_bar_config(disable=True)
+    return Sampler(pipeline, sampler.seed, sampler.steps, sampler.guidance, sampler.image_guidance)
+
+
+@torch.no_grad()
+def _round_trip(pipeline: RecipePipeline, pictures: Sequence[np.ndarray]) -> np.ndarray:
+    """Pictures through the VAE and back, uint8 [b, h, w, 3]: the best that any latent model can draw."""
+    latents = pipeline.vae.encode(images.to_vae(pictures).to(pipeline.device)).latent_dist.mean
+    return pipeline.decode(latents * pipeline.vae.config.scaling_factor)

@@ -1,0 +1,26 @@
+"""Draw the validation recipes, autoregressively and teacher-forced, and the floors that need a network."""
+
+from pathlib import Path
+
+from recipevis import annotations, rollout, store, triplets
+from recipevis.backbone import Backbone, device
+from recipevis.parameters import Parameters
+from stages import run, work_folder
+
+
+def main(parameters: Parameters) -> None:
+    """Draw beside, then move to the stage's output."""
+    sample, where = parameters.sample, device(parameters.device)
+    recipes = annotations.read(Path("data/annotations.json"))
+    table = rollout.plan(recipes, triplets.read(Path("data/triplets.csv")), sample.recipes)
+    pipeline = rollout.load_pipeline(Path("models/recipevis"), where)
+    sampler = rollout.Sampler(pipeline, parameters.seed, sample.steps, sample.guidance, sample.image_guidance)
+    with work_folder("sample") as work:
+        drawn = work / "samples"
+        rollout.draw_all(table, sampler, Backbone(Path("models/backbone"), where), sample.batch_size, drawn)
+        store.write_text(drawn / "samples.csv", table.to_csv(index=False, lineterminator="\n"))
+        store.publish(drawn, Path("samples"))
+
+
+if __name__ == "__main__":
+    run("sample", main)

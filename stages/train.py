@@ -1,0 +1,40 @@
+"""Fine-tune the UNet and train the fuser; write the model to `models/recipevis/` and its curve to `plots/`."""
+
+from pathlib import Path
+
+from recipevis import plots, store, training, triplets
+from recipevis.backbone import Backbone, device
+from recipevis.batches import Batches
+from recipevis.embeddings import Embeddings
+from recipevis.parameters import Parameters
+from recipevis.pipeline import assemble
+from stages import run, work_folder
+
+
+def main(p: Parameters) -> None:
+    """Train, or go on with an interrupted training, then save."""
+    backbone = Backbone(Path("models/backbone"), device(p.device))
+    table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
+    scaling, timesteps = backbone.vae.config.scaling_factor, backbone.scheduler.config.num_train_timesteps
+    batches = {
+        subset: Batches(cache, table[table["subset"] == subset], scaling, timesteps, p.seed)
+        for subset in ("training", "validation")
+    }
+    conditioner = training.new_conditioner(
+        backbone, p.fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
+    )
+    denoiser = training.Denoiser(conditioner, backbone.unet)
+    cycle = training.new_cycle_loss(backbone, p.cycle, p.frames.pixels)
+    trainer = training.Trainer(denoiser, backbone.scheduler, batches, p.train, backbone.device, cycle, p.cycle)
+    with work_folder("train") as work:
+        history = trainer.run(work)
+        model = work / "recipevis"
+        assemble(backbone, denoiser.conditioner, denoiser.unet, p.frames.pixels, p.frames.blank).save_pretrained(model)
+        store.write_json(model / "training.json", training.summary(history, trainer.validation_loss(), denoiser))
+        store.publish(model, Path("models/recipevis"))
+        store.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
+        plots.training_curve(history, Path("plots/train.png"))
+
+
+if __name__ == "__main__":
+    run("train", main)
