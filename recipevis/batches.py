@@ -109,5 +109,15 @@ class Batches:
         )
 
 
+def by_subset(
+    embeddings: Embeddings, table: pd.DataFrame, scaling_factor: float, timesteps: int, seed: int
+) -> dict[str, Batches]:
+    """Batches of the subsets `training` and `validation`; arguments as for `Batches`, of all triplets."""
+    return {
+        subset: Batches(embeddings, table[table["subset"] == subset], scaling_factor, timesteps, seed)
+        for subset in ("training", "validation")
+    }
+
+
 def _tensor(array: np.ndarray, rows) -> Tensor:
     return torch.from_numpy(array[rows].astype(np.float32))

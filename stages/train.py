@@ -2,9 +2,8 @@
 
 from pathlib import Path
 
-from recipevis import plots, store, training, triplets
+from recipevis import batches, plots, store, training, triplets
 from recipevis.backbone import Backbone, device
-from recipevis.batches import Batches
 from recipevis.embeddings import Embeddings
 from recipevis.parameters import Parameters
 from recipevis.pipeline import assemble
@@ -16,16 +15,13 @@ def main(p: Parameters) -> None:
     backbone = Backbone(Path("models/backbone"), device(p.device))
     table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
     scaling, timesteps = backbone.vae.config.scaling_factor, backbone.scheduler.config.num_train_timesteps
-    batches = {
-        subset: Batches(cache, table[table["subset"] == subset], scaling, timesteps, p.seed)
-        for subset in ("training", "validation")
-    }
+    by_subset = batches.by_subset(cache, table, scaling, timesteps, p.seed)
     conditioner = training.new_conditioner(
         backbone, p.fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
     )
     denoiser = training.Denoiser(conditioner, backbone.unet)
     cycle = training.new_cycle_loss(backbone, p.cycle, p.frames.pixels)
-    trainer = training.Trainer(denoiser, backbone.scheduler, batches, p.train, backbone.device, cycle, p.cycle)
+    trainer = training.Trainer(denoiser, backbone.scheduler, by_subset, p.train, backbone.device, cycle, p.cycle)
     with work_folder("train") as work:
         history = trainer.run(work)
         model = work / "recipevis"
