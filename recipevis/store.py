@@ -108,6 +108,8 @@ def work_folder(stage: str, print_of_inputs: str) -> Iterator[Path]:
         lock.acquire()
     try:
         folder.mkdir(exist_ok=True)
+        for unfinished in folder.rglob(".*"):  # what a killed process was writing through `replacing`
+            unfinished.unlink()
         yield folder
         shutil.rmtree(folder)
     finally:

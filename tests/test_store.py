@@ -124,6 +124,16 @@ def test_half_done_work_stays_after_an_error_and_goes_after_success(recipevis_ho
     assert not folder.exists()
 
 
+def test_what_a_killed_process_was_writing_is_taken_away(recipevis_home):
+    """Else it would be published among the results."""
+    folder = recipevis_home / "work/sample" / ("0" * 16) / "samples"
+    folder.mkdir(parents=True)
+    for name in (".a.4x_9q.png", "a.png"):
+        (folder / name).write_text("")
+    with store.work_folder("sample", "0" * 16):
+        assert [path.name for path in folder.iterdir()] == ["a.png"]
+
+
 HOLD = """
 import sys
 from recipevis import store
