@@ -171,9 +171,9 @@ class _Decoder:
         """
         start = self._index.shown[0].key_dts if from_start else wanted.key_dts
         best, missing, faults = None, set(needed), False
-        for frame in self._frames(start):
-            if isinstance(frame, av.FFmpegError):
-                faults = True
+        for dts, frame in self._frames(start):
+            if frame is None:  # a fault counts from the wanted key frame on; a seek may land before it
+                faults |= dts is None or dts >= wanted.key_dts
                 continue
             pts = frame.dts if frame.pts is None else frame.pts
             if pts is None:
@@ -187,19 +187,24 @@ class _Decoder:
                 break
         return best and best[1], missing, faults
 
-    def _frames(self, dts: int) -> Iterator[av.VideoFrame | av.FFmpegError]:
-        """Frames and decoding errors from the key frame at or before a decoding time to the end."""
+    def _frames(self, start_dts: int) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
+        """Frames, None for a decoding error, from the key frame at or before a decoding time to the end.
+
+        Each with the decoding time of the packet that brought it.
+        """
+        dts = None
         self._stream.codec_context.flush_buffers()
         try:
-            self._container.seek(dts, stream=self._stream, backward=True, any_frame=False)
-            packets = self._container.demux(self._stream)
-            while (packet := next(packets, None)) is not None:
+            self._container.seek(start_dts, stream=self._stream, backward=True, any_frame=False)
+            for packet in self._container.demux(self._stream):
+                dts = packet.pts if packet.dts is None else packet.dts
                 try:
-                    yield from packet.decode()
-                except av.FFmpegError as error:
-                    yield error
-        except av.FFmpegError as error:
-            yield error
+                    for frame in packet.decode():
+                        yield dts, frame
+                except av.FFmpegError:
+                    yield dts, None
+        except av.FFmpegError:
+            yield dts, None
 
     def _picture(self, frame: av.VideoFrame) -> Image.Image:
         """A decoded frame as a player shows it."""

@@ -1,0 +1,85 @@
+"""Download: a row for every video, nothing asked for twice."""
+
+import hashlib
+import threading
+
+import numpy as np
+import pytest
+
+from recipevis import encoding, sources
+from recipevis.annotations import Recipe, Step
+from recipevis.download import COLUMNS, LOG_COLUMNS, download
+from recipevis.errors import SourceError
+
+
+def recipe(video_id, subset="training"):
+    return Recipe(video_id, subset, "101", 2.0, (Step(0, 0.0, 1.0, "stir"),))
+
+
+class Counting(sources.Source):
+    """Has a few videos, counts how often it is asked, and can be told to break."""
+
+    def __init__(self, breaks_at=None):
+        super().__init__("counting")
+        self.asked, self.breaks_at, self._lock = [], breaks_at, threading.Lock()
+
+    def _fetch(self, video_id, folder):
+        with self._lock:
+            self.asked.append(video_id)
+            if self.breaks_at == len(self.asked):
+                raise SourceError("no more")
+        if video_id.startswith("gone"):
+            raise sources.FetchError("removed", "the\nuploader   removed it")
+        path = folder / "video.mkv"
+        encoding.write(path, np.full((4, 32, 32, 3), 10 * len(video_id), np.uint8), rate=2)
+        return path
+
+
+RECIPES = [recipe("b"), recipe("gone"), recipe("aa"), recipe("gone2", "validation"), recipe("ccc", "validation")]
+
+
+def test_rows_in_order_whatever_the_number_of_workers(tmp_path):
+    tables = []
+    for workers in (1, 3):
+        (tmp_path / str(workers)).mkdir()
+        source = Counting()
+        table, log = download(RECIPES, source, workers, tmp_path / str(workers))
+        tables.append(table.to_csv(index=False))
+    assert tables[0] == tables[1]
+    assert tuple(table.columns) == COLUMNS
+    assert tuple(log.columns) == LOG_COLUMNS
+    assert list(table.video_id) == [recipe.video_id for recipe in RECIPES]
+    assert list(table.status) == ["ok", "failed", "ok", "failed", "ok"]
+    assert list(log.message)[1] == "the uploader removed it"
+    for row in table.itertuples():
+        assert (row.file == "") == (row.error != "")
+        if row.file:
+            content = (source.folder / row.file).read_bytes()
+            assert (row.bytes, row.sha256) == (len(content), hashlib.sha256(content).hexdigest())
+            assert row.duration_s == 2.0
+    lines = tables[0].splitlines()
+    assert lines[2] == "gone,training,101,failed,removed,,,,"
+
+
+def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
+    (tmp_path / "a").mkdir()
+    broken = Counting(breaks_at=3)
+    with pytest.raises(SourceError):
+        download(RECIPES, broken, 1, tmp_path / "a")
+    rest = Counting()
+    table, _ = download(RECIPES, rest, 1, tmp_path / "a")
+    # All once and the one that broke twice: failures of the first run aren't asked for again, either
+    assert sorted(broken.asked + rest.asked) == sorted(["aa", *(recipe.video_id for recipe in RECIPES)])
+    (tmp_path / "b").mkdir()
+    again = Counting()
+    undisturbed, log = download(RECIPES, again, 1, tmp_path / "b")
+    assert again.asked == ["gone", "gone2"]  # the others are in the store
+    assert list(log.tries) == [0, 1, 0, 1, 0]
+    assert undisturbed.to_csv() == table.to_csv()
+
+
+def test_a_video_spoilt_in_the_store_is_a_row(tmp_path):
+    source = Counting()
+    source.get("b").write_bytes(b"noise")
+    table, _ = download(RECIPES[:1], source, 1, tmp_path)
+    assert list(table.error) == ["damaged"]
