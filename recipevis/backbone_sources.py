@@ -72,9 +72,7 @@ def from_package(target: Path) -> None:
     """
     shipped = resources.files("recipevis.kitchen") / "backbone"
     if not shipped.is_dir():
-        raise InputError(
-            "backbone.source = 'kitchen': this version ships no such networks; allowed: random, folder, hub"
-        )
+        raise InputError("backbone.source = 'kitchen': this version ships no networks; take random, folder or hub")
     with resources.as_file(shipped) as folder:
         _copy_diffusion(folder, target)
         _copy_clip(folder / "clip", target / "clip")
@@ -88,19 +86,19 @@ def at_random(sizes: RandomNetworks, target: Path) -> None:
 
 
 def fetch_encoder(name: str | None, revision: str | None, target: Path) -> None:
-    """Bring the second CLIP that only measures into `target`; without a name, leave an empty folder.
+    """Bring the second CLIP that only measures into `target`, beside `encoder.json`, which says what it is.
 
     Args:
-        name: a folder, or an id on the hub.
+        name: a folder, or an id on the hub; None: no second CLIP.
         revision: the hub's commit.
 
     Raises:
         InputError: it isn't there, or holds no safetensors.
     """
-    target.mkdir(parents=True, exist_ok=True)
     if name is not None:
         folder = store.user_path(name)
         _copy_clip(folder if folder.is_dir() else _snapshot(name, revision, ("",)), target)
+    store.write_json(target / "encoder.json", {"encoder": name, "revision": revision})
 
 
 def _snapshot(repository: str, revision: str | None, parts: Sequence[str]) -> Path:

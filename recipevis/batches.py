@@ -65,11 +65,12 @@ class Batches:
         """The batch of one step: triplets in a new random order each epoch, conditions dropped at random."""
         first = step * batch_size
         rows = [self._shuffled(first + position) for position in range(batch_size)]
-        return self._batch(rows, ("training", step), settings)
+        return self._batch(rows, [("training", step, position) for position in range(batch_size)], settings)
 
     def validation(self, first: int, count: int) -> Batch:
         """Triplets `first` to `first + count`, nothing dropped, noise and timesteps the same in every run."""
-        return self._batch(list(range(first, min(first + count, len(self)))), ("validation", first), None)
+        rows = list(range(first, min(first + count, len(self))))
+        return self._batch(rows, [("validation", row) for row in rows], None)
 
     def _shuffled(self, drawn: int) -> int:
         """The triplet drawn after `drawn` others."""
@@ -78,12 +79,13 @@ class Batches:
             self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
         return int(self._order[position])
 
-    def _batch(self, rows: list[int], key: tuple[str, int], settings: Train | None) -> Batch:
+    def _batch(self, rows: list[int], keys: list[tuple], settings: Train | None) -> Batch:
+        """These triplets, each with the random numbers of its key; `settings` None: nothing dropped, any seed alike."""
         cache, (text, image, previous) = self._cache, (r[rows] for r in (self._text, self._image, self._previous))
         mean, deviation = _tensor(cache.latent_mean, image), (_tensor(cache.latent_logvar, image) / 2).exp()
         uniform, timesteps, sampled, noise = [], [], [], []
-        for position in range(len(rows)):
-            random = generator(self._seed if settings else 0, *key, position)
+        for key in keys:
+            random = generator(self._seed if settings else 0, *key)
             uniform.append(torch.rand(2, generator=random))
             timesteps.append(torch.randint(self._timesteps, (), generator=random))
             sampled.append(torch.randn(mean.shape[1:], generator=random))

@@ -24,9 +24,9 @@ class Embedded:
     image: Tensor  # [b, p, v]
     image_pooled: Tensor  # [b, v]
 
-    def to(self, device: torch.device) -> "Embedded":
-        """The same on another device."""
-        return Embedded(*(getattr(self, field.name).to(device) for field in fields(self)))
+    def to(self, where: torch.device | torch.dtype) -> "Embedded":
+        """The same on another device or of another type."""
+        return Embedded(*(getattr(self, field.name).to(where) for field in fields(self)))
 
     def without_text(self, dropped: Tensor, null: Tensor, null_pooled: Tensor) -> "Embedded":
         """The sentence replaced by the empty one, [t, e] and [e], where `dropped`, bool [b], is true."""

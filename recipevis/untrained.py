@@ -5,6 +5,7 @@ At the published sizes they have Stable Diffusion v1-4's and CLIP ViT-L/14's exa
 
 from pathlib import Path
 
+import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import (
@@ -29,27 +30,26 @@ def save(sizes: RandomNetworks, target: Path) -> None:
         target: the folder to write.
     """
     with seeded(sizes.seed, "untrained"):
-        text = _text_configuration(sizes)
-        clip = CLIPConfig(
-            text_config=text.to_dict(),
-            vision_config=_vision_configuration(sizes).to_dict(),
-            projection_dim=sizes.projection,
-        )
-        for name, make in {
-            "text_encoder": lambda: CLIPTextModel(text),
-            "clip": lambda: CLIPModel(clip),
-            "vae": lambda: _random_vae(sizes),
-            "unet": lambda: _random_unet(sizes),
-        }.items():
-            make().save_pretrained(target / name, max_shard_size="100GB")
+        for name, network in make(sizes).items():
+            network.save_pretrained(target / name, max_shard_size="100GB")
     tokenizer = _byte_tokenizer(sizes.text.vocabulary, sizes.text.tokens)
-    tokenizer.save_pretrained(target / "tokenizer")
-    tokenizer.save_pretrained(target / "clip")
     side = sizes.vision.pixels
-    CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side}).save_pretrained(
-        target / "clip"
-    )
+    processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+    for part, where in ((tokenizer, "tokenizer"), (tokenizer, "clip"), (processor, "clip")):
+        part.save_pretrained(target / where)
     _random_scheduler(sizes).save_pretrained(target / "scheduler")
+
+
+def make(sizes: RandomNetworks) -> dict[str, torch.nn.Module]:
+    """The networks by the name of their folder, with weights from torch's own generator."""
+    text = _text_configuration(sizes)
+    towers = {"text_config": text.to_dict(), "vision_config": _vision_configuration(sizes).to_dict()}
+    return {
+        "text_encoder": CLIPTextModel(text),
+        "clip": CLIPModel(CLIPConfig(**towers, projection_dim=sizes.projection)),
+        "vae": _random_vae(sizes),
+        "unet": _random_unet(sizes),
+    }
 
 
 def _text_configuration(sizes: RandomNetworks) -> CLIPTextConfig:

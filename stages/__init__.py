@@ -19,7 +19,7 @@ from pathlib import Path
 from ruamel.yaml import YAML
 
 from recipevis import store
-from recipevis.errors import RecipeVisError
+from recipevis.errors import InputError, RecipeVisError
 from recipevis.fusers import FUSERS
 from recipevis.parameters import Parameters, load
 
@@ -27,13 +27,17 @@ PARAMETERS = Path("params.yaml")
 
 
 def run(stage: str, function: Callable[[Parameters], None]) -> None:
-    """Check the whole parameter file, run a stage, note its seconds in `logs/timing.json`.
+    """Check the whole parameter file and the stage's inputs, run it, note its seconds in `logs/timing.json`.
 
     What the user can mend is told in one line on stderr and sets the exit status.
     """
     start = time.monotonic()
     try:
-        function(load(PARAMETERS, FUSERS))
+        parameters = load(PARAMETERS, FUSERS)
+        for dependency in _entry(stage)["deps"]:
+            if not Path(dependency).exists():
+                raise InputError(f"{dependency}: missing; `dvc repro {stage}` makes what comes before this stage")
+        function(parameters)
     except RecipeVisError as error:
         print(f"{stage}: {error}", file=sys.stderr)
         sys.exit(error.exit_status)
@@ -49,13 +53,16 @@ def work_folder(stage: str) -> Iterator[Path]:
     What DVC takes for the stage's identity is its work's identity too: the content of its `deps`, modules
     included, and the values of its `params`.
     """
-    reader = YAML(typ="safe", pure=True)
-    entry = reader.load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-    values = reader.load(PARAMETERS.read_text(encoding="utf-8"))
+    entry, values = _entry(stage), YAML(typ="safe", pure=True).load(PARAMETERS.read_text(encoding="utf-8"))
     with store.work_folder(
         stage, store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
     ) as path:
         yield path
+
+
+def _entry(stage: str) -> dict:
+    """A stage's entry in `dvc.yaml`."""
+    return YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
 
 
 def _picked(values: dict, keys: list[str]) -> dict:

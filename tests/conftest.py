@@ -69,3 +69,31 @@ def set_parameters(path: Path, values: dict[str, object]) -> None:
         section[name] = value
     with path.open("w", encoding="utf-8") as file:
         reader.dump(tree, file)
+
+
+TINY = {
+    "seed": 0,
+    "text": {"width": 16, "layers": 1, "heads": 2, "tokens": 12, "vocabulary": 514},
+    "vision": {"width": 24, "layers": 1, "heads": 2, "pixels": 16, "patch": 8},
+    "projection": 16,
+    "unet_channels": [8, 16],
+    "unet_attention": [False, True],
+    "unet_layers": 1,
+    "unet_heads": 2,
+    "vae_channels": [4, 4, 8, 8],
+    "vae_layers": 1,
+    "norm_groups": 4,
+    "prediction": "epsilon",
+    "zero_snr": False,
+}
+
+
+@pytest.fixture(scope="session")
+def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with untrained networks as small as they get; noise prediction, 32x32 images have 4x4 latents."""
+    from recipevis import backbone_sources
+    from recipevis.parameters import RandomNetworks
+
+    folder = tmp_path_factory.mktemp("tiny") / "backbone"
+    backbone_sources.at_random(RandomNetworks.model_validate(TINY), folder)
+    return folder

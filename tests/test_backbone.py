@@ -1,0 +1,155 @@
+"""Backbones: the same folder whatever the source, sizes from configurations, misfits refused."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from recipevis import backbone_sources
+from recipevis.backbone import Backbone, ClipImages, device, encode_images, encode_sentences
+from recipevis.errors import InputError, ParameterError
+from recipevis.parameters import Backbone as Settings
+from recipevis.parameters import RandomNetworks, load
+from recipevis.shapes import Shapes
+
+
+@pytest.fixture
+def folder(tiny_backbone, tmp_path):
+    """A copy that a test may spoil."""
+    return shutil.copytree(tiny_backbone, tmp_path / "model")
+
+
+def test_shapes_come_from_the_configurations(tiny_backbone):
+    assert Backbone(tiny_backbone).shapes(3) == Shapes(12, 16, 2 * 2 + 1, 24, 3, 16)
+
+
+def test_random_networks_are_a_function_of_their_seed(tiny_backbone, tmp_path):
+    from tests.conftest import TINY
+
+    for seed, same in ((0, True), (1, False)):
+        target = tmp_path / str(seed)
+        backbone_sources.at_random(RandomNetworks.model_validate(TINY | {"seed": seed}), target)
+        for weights in ("unet/diffusion_pytorch_model.safetensors", "clip/model.safetensors"):
+            assert ((target / weights).read_bytes() == (tiny_backbone / weights).read_bytes()) == same
+
+
+def test_text_tokens_are_padded_unmasked_and_pooled_at_the_end_of_text(tiny_backbone):
+    backbone = Backbone(tiny_backbone)
+    tokens, pooled = encode_sentences(backbone.text_encoder, backbone.tokenizer, ["add", "", "a very long sentence"])
+    assert tokens.shape == (3, 12, 16)
+    ids = backbone.tokenizer("add").input_ids  # start, a, d, d</w>, end
+    assert torch.equal(pooled[0], tokens[0, len(ids) - 1])
+    assert torch.equal(pooled[1], tokens[1, 1])
+    assert torch.equal(pooled[2], tokens[2, 11])  # truncated: the end of text is the last token
+    unmasked = backbone.text_encoder(torch.tensor([ids + [backbone.tokenizer.pad_token_id] * (12 - len(ids))]))
+    torch.testing.assert_close(tokens[0], unmasked.last_hidden_state[0])
+
+
+def test_image_tokens_hold_the_class_token_and_pooling_is_its_norm(tiny_backbone):
+    backbone = Backbone(tiny_backbone)
+    picture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    tokens, pooled = encode_images(backbone.clip.vision_model, backbone.processor, [picture])
+    assert tokens.shape == (1, 5, 24)
+    torch.testing.assert_close(pooled[0], backbone.clip.vision_model.post_layernorm(tokens[0, 0]))
+    measured = ClipImages(tiny_backbone / "clip", "cpu", batch_size=2).pooled([picture] * 3)
+    assert measured.dtype == np.float32
+    np.testing.assert_allclose(measured, pooled.repeat(3, 1), rtol=1e-5, atol=1e-6)
+
+
+def test_a_folder_becomes_the_same_backbone(folder, tmp_path):
+    target = tmp_path / "backbone"
+    backbone_sources.from_folder(folder, folder / "clip", target)
+    for file in ("unet/config.json", "vae/diffusion_pytorch_model.safetensors", "clip/preprocessor_config.json"):
+        assert (target / file).read_bytes() == (folder / file).read_bytes()
+    assert Backbone(target).origin["source"] == "folder"
+    Backbone(target).unet(torch.zeros(1, 4, 4, 4), 0, encoder_hidden_states=torch.zeros(1, 3, 16))
+
+
+def test_a_folder_in_half_precision_is_loaded_in_single(folder, tmp_path):
+    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
+    save_file({k: v.half() for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
+    backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+    assert {w.dtype for w in Backbone(tmp_path / "backbone").unet.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "value", "numbers"),
+    [
+        ("unet/config.json", "cross_attention_dim", 32, ("32", "16")),
+        ("unet/config.json", "in_channels", 9, ("9", "4")),
+        ("tokenizer/tokenizer_config.json", "model_max_length", 77, ("77", "12")),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_with_both_numbers(folder, tmp_path, file, key, value, numbers):
+    path = folder / file
+    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    with pytest.raises(InputError) as error:
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+    assert all(number in str(error.value) for number in numbers)
+    assert not (tmp_path / "backbone").exists()
+
+
+def test_pickled_weights_are_refused(folder, tmp_path):
+    (folder / "vae" / "diffusion_pytorch_model.safetensors").rename(folder / "vae" / "diffusion_pytorch_model.bin")
+    with pytest.raises(InputError, match="pickled weights are refused"):
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+
+
+def test_a_missing_folder_is_told(tmp_path):
+    with pytest.raises(InputError, match="no readable configuration"):
+        backbone_sources.from_folder(tmp_path / "nowhere", tmp_path / "nowhere" / "clip", tmp_path / "backbone")
+
+
+def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path, monkeypatch):
+    """A hub cache laid out by hand, offline: <cache>/models--owner--name/snapshots/<commit>/."""
+    cache, commits = tmp_path / "hub", ("a" * 40, "b" * 40)
+    diffusion = cache / "models--owner--diffusion" / "snapshots" / commits[0]
+    shutil.copytree(folder, diffusion, ignore=shutil.ignore_patterns("clip"))
+    shutil.copytree(folder / "clip", cache / "models--owner--clip" / "snapshots" / commits[1])
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
+    target = tmp_path / "backbone"
+    backbone_sources.from_hub(("owner/diffusion", commits[0]), ("owner/clip", commits[1]), target)
+    assert Backbone(target).origin == {
+        "source": "hub",
+        "stable_diffusion": f"owner/diffusion@{commits[0]}",
+        "clip": f"owner/clip@{commits[1]}",
+    }
+    assert (target / "clip/model.safetensors").read_bytes() == (folder / "clip/model.safetensors").read_bytes()
+    with pytest.raises(InputError, match="can't be had from the hub"):
+        backbone_sources.from_hub(("owner/diffusion", "c" * 40), ("owner/clip", commits[1]), tmp_path / "other")
+
+
+def test_the_second_encoder_may_be_absent_or_a_folder(folder, tmp_path):
+    backbone_sources.fetch_encoder(None, None, tmp_path / "none")
+    assert json.loads((tmp_path / "none" / "encoder.json").read_text()) == {"encoder": None, "revision": None}
+    backbone_sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "second")
+    assert ClipImages(tmp_path / "second", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 24)
+
+
+def test_the_package_ships_no_networks_yet_and_says_so(root, tmp_path):
+    settings = load(root / "params.yaml", ["attend_to_image"]).backbone.model_copy(update={"source": "kitchen"})
+    assert isinstance(settings, Settings)
+    with pytest.raises(InputError, match="ships no networks"):
+        backbone_sources.make(settings, tmp_path / "backbone")
+
+
+def test_a_device_that_is_not_there_is_refused():
+    assert device("cpu") == torch.device("cpu")
+    assert device("auto").type in ("cpu", "cuda", "mps")
+    with pytest.raises(ParameterError, match="cuda:99"):
+        device("cuda:99")
+
+
+@pytest.mark.slow
+def test_the_papers_sizes_are_the_published_ones(root):
+    """On the meta device: nothing is allocated."""
+    from recipevis import untrained
+
+    sizes = load(root / "params" / "paper.yaml", ["attend_to_image"]).backbone.random
+    with torch.device("meta"):
+        networks = untrained.make(sizes)
+    weights = {name: sum(w.numel() for w in network.parameters()) for name, network in networks.items()}
+    assert weights == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "clip": 427_616_513}

@@ -1,0 +1,245 @@
+"""Training: its loss by a second computation, its batches by their definition, resuming to the bit."""
+
+import hashlib
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from recipevis import embeddings, images, training
+from recipevis.backbone import Backbone
+from recipevis.batches import Batches, by_subset
+from recipevis.embeddings import Embeddings
+from recipevis.errors import InputError, ParameterError
+from recipevis.parameters import Cycle, Train
+
+SETTINGS = {
+    "steps": 6,
+    "batch_size": 2,
+    "learning_rate": 1e-3,
+    "fuser_learning_rate": 2e-3,
+    "weight_decay": 0.01,
+    "warmup_steps": 0,
+    "gradient_clip": 1.0,
+    "dropout_text": 0.1,
+    "dropout_image": 0.1,
+    "dropout_both": 0.1,
+    "precision": "fp32",
+    "validate_every": 3,
+    "validation_images": 3,
+    "checkpoint_every": 2,
+}
+CYCLE = Cycle(weight=0.5, max_amplification=2.0, images=1)
+
+
+def settings(**changes) -> Train:
+    return Train.model_validate(SETTINGS | changes)
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory) -> pd.DataFrame:
+    folder, random, rows = tmp_path_factory.mktemp("frames"), np.random.default_rng(0), []
+    for video, subset in (("a", "training"), ("b", "training"), ("c", "validation"), ("d", "validation")):
+        for step in range(3):
+            path = folder / f"{video}_{step:02d}.png"
+            colours = random.integers(0, 256, (4, 4, 3), dtype=np.uint8)
+            Image.fromarray(colours).resize((32, 32), Image.Resampling.BICUBIC).save(path)
+            previous = str(folder / f"{video}_{step - 1:02d}.png") if step else ""
+            rows.append((subset, f"add {video} {step}", str(path), previous))
+    return pd.DataFrame(rows, columns=["subset", "sentence", "image", "previous_image"])
+
+
+@pytest.fixture(scope="module")
+def cache(table, tiny_backbone, tmp_path_factory) -> Embeddings:
+    folder = tmp_path_factory.mktemp("embeddings")
+    paths = [*table["image"], *table["previous_image"]]
+    blank = images.blank(32, "white")
+    embeddings.embed(table["sentence"], paths, Backbone(tiny_backbone), blank, 8, folder)
+    return Embeddings(folder)
+
+
+@pytest.fixture
+def make(table, cache, tiny_backbone):
+    """A function: a fresh trainer."""
+
+    def fresh(train: Train, cycle: Cycle = CYCLE, fuser: str = "attend_to_image", seed: int = 0):
+        backbone = Backbone(tiny_backbone)
+        conditioner = training.new_conditioner(backbone, fuser, 4, True, 3, seed)
+        denoiser = training.Denoiser(conditioner, backbone.unet)
+        batches = by_subset(cache, table, backbone.vae.config.scaling_factor, 1000, seed)
+        loss = training.new_cycle_loss(backbone, cycle, 32)
+        AcceleratorState._reset_state()  # one process is given several precisions here
+        return training.Trainer(
+            denoiser, backbone.scheduler, batches, train, torch.device("cpu"), loss, cycle
+        ), denoiser
+
+    return fresh
+
+
+def weights_hash(network: torch.nn.Module) -> str:
+    digest = hashlib.sha256()
+    for weight in network.state_dict().values():
+        digest.update(weight.detach().numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_an_epoch_is_each_triplet_once_and_the_next_in_another_order(cache, table):
+    batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=3)
+    drawn = [batches._shuffled(i) for i in range(2 * len(batches))]
+    first, second = drawn[:6], drawn[6:]
+    assert sorted(first) == sorted(second) == list(range(6))
+    assert first != second
+
+
+def test_a_batch_is_a_function_of_seed_and_step(cache, table):
+    rows = table[table["subset"] == "training"]
+    one, other = Batches(cache, rows, 1.0, 1000, seed=0), Batches(cache, rows, 1.0, 1000, seed=0)
+    for step in (0, 1, 2):
+        batch = one.training(step, 2, settings())
+    alone = other.training(2, 2, settings())  # without those before it
+    for field in ("latents", "noise", "timesteps", "priorities", "text_dropped", "text_projected"):
+        assert torch.equal(getattr(batch, field), getattr(alone, field)), field
+    assert torch.equal(batch.embedded.image, alone.embedded.image)
+    assert not torch.equal(batch.noise, Batches(cache, rows, 1.0, 1000, seed=1).training(2, 2, settings()).noise)
+
+
+def test_a_sample_does_not_depend_on_the_batch_around_it(cache, table):
+    """Position p of step s is drawn the same in a batch of any size: two halves equal the whole."""
+    batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
+    small, large = (batches.training(0, size, settings()) for size in (2, 6))
+    assert torch.equal(small.noise, large.noise[:2])
+    assert torch.equal(small.latents, large.latents[:2])
+
+
+def test_what_a_batch_holds(cache, table):
+    rows = table[table["subset"] == "validation"]
+    batch = Batches(cache, rows, 0.5, 1000, seed=0).validation(0, 6)
+    for i, (sentence, image, previous) in enumerate(
+        zip(*(rows[c] for c in ("sentence", "image", "previous_image")), strict=True)
+    ):
+        text = cache.text_tokens[cache.sentence_rows[sentence]].astype(np.float32)
+        assert np.array_equal(batch.embedded.text[i].numpy(), text)
+        seen = cache.image_tokens[cache.image_rows[previous]].astype(np.float32)
+        assert np.array_equal(batch.embedded.image[i].numpy(), seen)
+        mean = cache.latent_mean[cache.image_rows[image]].astype(np.float32)
+        deviation = np.exp(cache.latent_logvar[cache.image_rows[image]].astype(np.float32) / 2)
+        distance = np.abs(batch.latents[i].numpy() / 0.5 - mean) / deviation
+        assert distance.max() < 6  # standard deviations
+    assert not batch.text_dropped.any()
+    assert torch.equal(batch.noise, Batches(cache, rows, 0.5, 1000, seed=9).validation(0, 6).noise)
+
+
+def test_latents_are_sampled_with_the_cached_mean_and_deviation(cache, table):
+    rows = pd.concat([table[table["subset"] == "training"].head(1)] * 1500)
+    drawn = Batches(cache, rows, 2.0, 1000, seed=0).validation(0, 1500).latents / 2.0
+    row = cache.image_rows[rows["image"].iloc[0]]
+    deviation = np.exp(cache.latent_logvar[row].astype(np.float32) / 2)
+    error = (drawn.mean(0).numpy() - cache.latent_mean[row]) / (deviation / math.sqrt(1500))
+    assert np.abs(error).max() < 4.5
+    np.testing.assert_allclose(drawn.std(0).numpy(), deviation, rtol=0.1)
+
+
+def test_an_empty_subset_is_told(cache, table):
+    with pytest.raises(InputError, match="no triplets"):
+        Batches(cache, table.head(0), 1.0, 1000, seed=0)
+
+
+def test_the_first_loss_and_rate_by_hand(make, cache, table, tiny_backbone, tmp_path):
+    nothing_dropped = settings(dropout_text=0.0, dropout_image=0.0, dropout_both=0.0)
+    trainer, _ = make(nothing_dropped, CYCLE.model_copy(update={"weight": 0.0}))
+    backbone = Backbone(tiny_backbone)
+    conditioner = training.new_conditioner(backbone, "attend_to_image", 4, True, 3, 0)
+    rows = table[table["subset"] == "training"]
+    batch = Batches(cache, rows, backbone.vae.config.scaling_factor, 1000, 0).training(0, 2, nothing_dropped)
+    alpha = backbone.scheduler.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
+    noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
+    condition = conditioner(batch.embedded)
+    prediction = backbone.unet(noisy, batch.timesteps, encoder_hidden_states=condition).sample
+    history = trainer.run(tmp_path)
+    assert history["denoising"][0] == pytest.approx(((prediction - batch.noise) ** 2).mean().item(), rel=1e-5)
+    expected = [1e-3 * (1 + math.cos(math.pi * step / 6)) / 2 for step in range(6)]
+    assert history["learning_rate"].tolist() == pytest.approx(expected)
+    assert history["validation_loss"].notna().tolist() == [False, False, True, False, False, True]
+    assert (history["cycle"] == 0).all()
+
+
+def test_pieces_add_up_and_two_rates_are_used(make, tmp_path):
+    trainer, denoiser = make(settings())
+    frozen = {name: weights_hash(getattr(trainer._cycle, name)) for name in ("vae", "clip")}
+    before = weights_hash(denoiser.unet), weights_hash(denoiser.conditioner)
+    history = trainer.run(tmp_path)
+    assert history["cycle"].max() > 0
+    np.testing.assert_allclose(history["loss"], history["denoising"] + 0.5 * history["cycle"], rtol=1e-5)
+    assert [group["initial_lr"] for group in trainer._optimizer.param_groups] == [1e-3, 2e-3]
+    assert {name: weights_hash(getattr(trainer._cycle, name)) for name in ("vae", "clip")} == frozen
+    after = weights_hash(denoiser.unet), weights_hash(denoiser.conditioner)
+    assert all(a != b for a, b in zip(after, before, strict=True))
+
+
+@pytest.mark.parametrize("killed_in", range(1, 7))
+def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, killed_in):
+    trainer, denoiser = make(settings())
+    undisturbed = trainer.run(tmp_path / "undisturbed")
+    interrupted, _ = make(settings())
+    step = interrupted._step
+
+    def stop(number):
+        if number == killed_in - 1:
+            raise KeyboardInterrupt
+        return step(number)
+
+    interrupted._step = stop
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(tmp_path / "work")
+    resumed, again = make(settings())
+    pd.testing.assert_frame_equal(resumed.run(tmp_path / "work"), undisturbed, check_exact=True)
+    assert weights_hash(again) == weights_hash(denoiser)
+    assert len(list((tmp_path / "work").glob("checkpoint-*"))) == 1
+
+
+def test_baseline_trains_the_unet_alone(make, tmp_path):
+    trainer, denoiser = make(settings(), fuser="baseline")
+    history = trainer.run(tmp_path)
+    summary = training.summary(history, 0.5, denoiser)
+    assert summary["fuser_parameters"] == 0
+    assert summary["unet_parameters"] == sum(weight.numel() for weight in denoiser.unet.parameters())
+    assert summary["loss"] == pytest.approx(history["loss"].mean())
+    assert summary["steps"] == 6
+
+
+def test_no_steps_leave_the_backbone_untouched(make, tmp_path, tiny_backbone):
+    trainer, denoiser = make(settings(steps=0))
+    history = trainer.run(tmp_path)
+    assert history.empty
+    assert weights_hash(denoiser.unet) == weights_hash(Backbone(tiny_backbone).unet)
+    assert training.summary(history, trainer.validation_loss(), denoiser)["loss"] is None
+
+
+def test_validation_loss_is_the_mean_over_its_images_whatever_the_batch(make):
+    losses = [make(settings(batch_size=size))[0].validation_loss() for size in (1, 2, 3)]
+    assert losses[0] > 0
+    assert losses == pytest.approx([losses[0]] * 3, rel=1e-5)
+
+
+def test_bf16_keeps_single_precision_weights(make, tmp_path):
+    trainer, denoiser = make(settings(precision="bf16", steps=2))
+    history = trainer.run(tmp_path)
+    full = make(settings(steps=2))[0].run(tmp_path / "full")
+    assert {weight.dtype for weight in denoiser.parameters()} == {torch.float32}
+    np.testing.assert_allclose(history["denoising"], full["denoising"], rtol=0.05)
+
+
+def test_half_precision_on_a_cpu_is_refused(make):
+    with pytest.raises(ParameterError, match="fp16"):
+        make(settings(precision="fp16"))
+
+
+def test_the_fusers_weights_are_a_function_of_the_seed(tiny_backbone):
+    backbone = Backbone(tiny_backbone)
+    made = [training.new_conditioner(backbone, "concat", 4, True, 3, seed) for seed in (0, 0, 1)]
+    first, same, other = map(weights_hash, made)
+    assert first == same != other
