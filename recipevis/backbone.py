@@ -8,7 +8,7 @@
 """
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 
@@ -147,6 +147,11 @@ class ClipImages:
         """The vision tower's pooled outputs, not normalised, float32 [n, v], of uint8 RGB pictures [h, w, 3]."""
         batches = [pictures[i : i + self._batch_size] for i in range(0, len(pictures), self._batch_size)]
         return np.concatenate([encode_images(self._encoder, self._processor, b)[1].cpu().numpy() for b in batches])
+
+
+def clip_images(folders: Mapping[str, Path], device: str | torch.device) -> dict[str, ClipImages]:
+    """The CLIPs of those folders that hold one, by name: `models/encoder/` may hold none."""
+    return {name: ClipImages(path, device) for name, path in folders.items() if (path / "config.json").exists()}
 
 
 def device(name: str) -> torch.device:

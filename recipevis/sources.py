@@ -21,6 +21,7 @@ import filelock
 from recipevis import encoding, store, video
 from recipevis.errors import InputError, SourceError
 from recipevis.kitchen import recipes, rendering
+from recipevis.parameters import Dataset, Download
 
 # Why a video is not there: a closed list, shown in docs/data.md.
 ERRORS = {
@@ -242,28 +243,20 @@ def _kind(error: Exception) -> str:
     return next((kind for kind, words in _MESSAGES if re.search(words, str(error), re.IGNORECASE)), "other")
 
 
-def make_source(
-    source: str,
-    *,
-    seed: int,
-    videos_dir: Path | None,
-    url: str,
-    format: str,
-    retries: int,
-    timeout_s: float,
-    pause_s: Sequence[float],
-) -> Source:
-    """The source of a name: `kitchen`, `local` or `youtube`. Each takes the values that it needs.
+def make_source(dataset: Dataset, download: Download) -> Source:
+    """The source that the parameters `dataset` ask for.
 
     Raises:
         InputError: the folder of `local` isn't there.
     """
     makers = {
-        "kitchen": lambda: Kitchen(seed),
-        "local": lambda: Local(videos_dir),
-        "youtube": lambda: YouTube(url, format, retries, timeout_s, pause_s),
+        "kitchen": lambda: Kitchen(dataset.seed),
+        "local": lambda: Local(store.user_path(dataset.videos_dir)),
+        "youtube": lambda: YouTube(
+            dataset.url, download.format, download.retries, download.timeout_s, download.pause_s
+        ),
     }
-    return makers[source]()
+    return makers[dataset.source]()
 
 
 def _digest(*texts: str) -> str:

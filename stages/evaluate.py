@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from recipevis import evaluation, floors, plots, report, store, triplets
-from recipevis.backbone import ClipImages, device
+from recipevis.backbone import clip_images, device
 from recipevis.parameters import Parameters
 from stages import run, work_folder
 
@@ -16,9 +16,7 @@ def main(p: Parameters) -> None:
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
     table = triplets.read(Path("data/triplets.csv"))
     mean = floors.mean_image(table[table["subset"] == "training"]["image"].tolist())
-    encoders = {
-        name: ClipImages(path, device(p.device)) for name, path in TOWERS.items() if (path / "config.json").exists()
-    }
+    encoders = clip_images(TOWERS, device(p.device))
     files = {"training": "models/recipevis/training", "dataset": "data/dataset", "survivors": "data/survivors"}
     about = {name: json.loads(Path(f"{path}.json").read_text("utf-8")) for name, path in files.items()}
     curves = {"train": Path("plots/train.png"), "drift": Path("plots/drift.png")}

@@ -9,21 +9,11 @@ from stages import run, work_folder
 
 def main(parameters: Parameters) -> None:
     """Write `data/frames/` and `data/frames.csv`."""
-    dataset, fetching, wanted = parameters.dataset, parameters.download, parameters.frames
-    source = sources.make_source(
-        dataset.source,
-        seed=dataset.seed,
-        videos_dir=dataset.videos_dir and store.user_path(dataset.videos_dir),
-        url=dataset.url,
-        format=fetching.format,
-        retries=fetching.retries,
-        timeout_s=fetching.timeout_s,
-        pause_s=fetching.pause_s,
-    )
+    source = sources.make_source(parameters.dataset, parameters.download)
+    wanted, folder = parameters.frames, Path("data/frames")
     with work_folder("frames") as work:
         recipes = annotations.read(Path("data/annotations.json"))
         videos = frames.read_videos(Path("data/videos.csv"))
-        folder = Path("data/frames")
         table = frames.extract(
             recipes, videos, source, wanted.pixels, wanted.resize, wanted.workers, work, folder.as_posix()
         )

@@ -8,6 +8,7 @@ import pytest
 
 from recipevis import encoding, sources, video
 from recipevis.errors import InputError
+from recipevis.parameters import load
 
 
 def clip(path):
@@ -139,9 +140,15 @@ def test_messages_have_their_kind(message, kind):
     assert kind in sources.ERRORS
 
 
-def test_make_source(tmp_path):
-    values = {"seed": 0, "videos_dir": tmp_path, "url": "http://x/{video_id}", "format": "b", "retries": 1}
-    values |= {"timeout_s": 1, "pause_s": (0, 0)}
-    made = {name: sources.make_source(name, **values) for name in ("kitchen", "local", "youtube")}
-    assert len({source.folder for source in made.values()}) == 3
-    assert sources.make_source("youtube", **values | {"format": "w"}).folder != made["youtube"].folder
+def test_make_source(tmp_path, root):
+    parameters = load(root / "params.yaml", ["attend_to_image"])
+    dataset = parameters.dataset.model_copy(update={"videos_dir": str(tmp_path)})
+    made = [
+        sources.make_source(dataset.model_copy(update={"source": name}), parameters.download)
+        for name in ("kitchen", "local", "youtube")
+    ]
+    assert [type(source) for source in made] == [sources.Kitchen, sources.Local, sources.YouTube]
+    of_another_format = sources.make_source(
+        dataset.model_copy(update={"source": "youtube"}), parameters.download.model_copy(update={"format": "w"})
+    )
+    assert len({source.folder for source in (*made, of_another_format)}) == 4
