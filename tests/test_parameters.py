@@ -100,7 +100,7 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"backbone__source": "folder"}, ["backbone.folder", "empty", "'folder'"]),
         ({"backbone__clip__revision": "main"}, ["backbone.clip.revision", "'main'", "[0-9a-f]{40}"]),
         ({"backbone__random__text__heads": 3}, ["backbone.random.text.heads", "3", "64"]),
-        ({"backbone__random__unet_channels": [30, 64]}, ["backbone.random.norm_groups", "8", "30"]),
+        ({"backbone__random__unet_channels": [30, 64, 96]}, ["backbone.random.norm_groups", "8", "30"]),
         ({"backbone__random__vision__patch": 7}, ["backbone.random.vision.patch", "7", "64"]),
         ({"train__steps": -1}, ["train.steps", "-1", "greater than or equal to 0"]),
         ({"train__steps": "many"}, ["train.steps", "'many'", "integer"]),
