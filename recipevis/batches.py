@@ -44,14 +44,9 @@ class Batches:
         scaling_factor: of the VAE's latents.
         timesteps: length of the noise schedule.
         seed: of all draws.
-
-    Raises:
-        InputError: the subset is empty.
     """
 
     def __init__(self, embeddings: Embeddings, table: pd.DataFrame, scaling_factor: float, timesteps: int, seed: int):
-        if table.empty:
-            raise InputError("data/triplets.csv: a subset has no triplets; nothing to train on")
         self._cache, self._scaling, self._timesteps, self._seed = embeddings, scaling_factor, timesteps, seed
         self._text = table["sentence"].map(embeddings.sentence_rows).to_numpy()
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
@@ -114,11 +109,20 @@ class Batches:
 def by_subset(
     embeddings: Embeddings, table: pd.DataFrame, scaling_factor: float, timesteps: int, seed: int
 ) -> dict[str, Batches]:
-    """Batches of the subsets `training` and `validation`; arguments as for `Batches`, of all triplets."""
-    return {
-        subset: Batches(embeddings, table[table["subset"] == subset], scaling_factor, timesteps, seed)
-        for subset in ("training", "validation")
-    }
+    """Batches of the subsets `training` and `validation`; arguments as for `Batches`, of all triplets.
+
+    Raises:
+        InputError: a subset has no triplets.
+    """
+    batches = {}
+    for subset in ("training", "validation"):
+        rows = table[table["subset"] == subset]
+        if rows.empty:
+            raise InputError(
+                f"data/triplets.csv: no {subset} triplet; data/survivors.json says what was dropped and why"
+            )
+        batches[subset] = Batches(embeddings, rows, scaling_factor, timesteps, seed)
+    return batches
 
 
 def _tensor(array: np.ndarray, rows) -> Tensor:

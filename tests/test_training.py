@@ -144,8 +144,8 @@ def test_latents_are_sampled_with_the_cached_mean_and_deviation(cache, table):
 
 
 def test_an_empty_subset_is_told(cache, table):
-    with pytest.raises(InputError, match="no triplets"):
-        Batches(cache, table.head(0), 1.0, 1000, seed=0)
+    with pytest.raises(InputError, match="no validation triplet"):
+        by_subset(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
 
 
 def test_the_first_loss_and_rate_by_hand(make, cache, table, tiny_backbone, tmp_path):
