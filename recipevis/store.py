@@ -5,13 +5,14 @@
 stage, so work that must survive an interruption lies there and is moved to the outputs when it is whole.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,11 +23,11 @@ import platformdirs
 
 def home() -> Path:
     """The folder for videos and half-done work: `RECIPEVIS_HOME`, or the user's cache folder."""
-    return Path(os.environ.get("RECIPEVIS_HOME") or platformdirs.user_cache_dir("recipevis")).absolute()
+    return user_path(os.environ.get("RECIPEVIS_HOME") or platformdirs.user_cache_dir("recipevis"))
 
 
 def user_path(path: str) -> Path:
-    """A path that the user wrote in the parameter file, absolute.
+    """A path that the user wrote in the parameter file or the environment, absolute.
 
     Relative paths are taken from the workspace, `DVC_ROOT` in a queued experiment's temporary copy.
     """
@@ -89,16 +90,26 @@ def fingerprint(paths: Iterable[Path], values: Any) -> str:
     return digest.hexdigest()[:16]
 
 
+class AlreadyMade(Exception):
+    """Another process did the same work while this one waited for it, and its results are there."""
+
+
 @contextmanager
-def work_folder(stage: str, print_of_inputs: str) -> Iterator[Path]:
+def work_folder(stage: str, inputs: str, results: Sequence[Path] = (), keep: bool = False) -> Iterator[Path]:
     """The folder of a stage's half-done work, locked; removed when the block ends without an error.
 
     Args:
         stage: the stage's name.
-        print_of_inputs: fingerprint of the stage's inputs and parameters, so that the half-done work of another
-            experiment can't be taken for this one's.
+        inputs: fingerprint of the stage's inputs and parameters, so that the half-done work of another experiment
+            can't be taken for this one's.
+        results: the files and folders that the work is for.
+        keep: set the folder aside instead, until the next stage begins: if DVC is killed while it still commits the
+            results, it deletes them, and the work of days is taken up again from what was kept.
+
+    Raises:
+        AlreadyMade: the folder was locked, and when it was free all of `results` were there.
     """
-    folder = home() / "work" / stage / print_of_inputs
+    folder = home() / "work" / stage / inputs
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder.with_suffix(".lock"))
     try:
@@ -106,14 +117,32 @@ def work_folder(stage: str, print_of_inputs: str) -> Iterator[Path]:
     except filelock.Timeout:
         print(f"{stage}: another process is at the same work; waiting for it to end", file=sys.stderr, flush=True)
         lock.acquire()
+        if results and all(result.exists() for result in results):
+            lock.release()
+            raise AlreadyMade from None
+    done = folder.with_suffix(".done")
     try:
+        if done.exists() and not folder.exists():
+            os.replace(done, folder)
+        _clear_finished()
         folder.mkdir(exist_ok=True)
         for unfinished in folder.rglob(".*"):  # what a killed process was writing through `replacing`
-            unfinished.unlink()
+            _remove(unfinished)
         yield folder
-        shutil.rmtree(folder)
+        os.replace(folder, done)
+        if not keep:
+            _clear_finished()
     finally:
         lock.release()
+
+
+def _clear_finished() -> None:
+    """Remove finished work, under another name first: half-removed work must not be taken up again."""
+    for finished in (home() / "work").glob("*/*.done"):
+        with contextlib.suppress(FileNotFoundError):  # another process may be at it too
+            os.replace(finished, finished.with_suffix(f".{os.getpid()}.gone"))
+    for gone in (home() / "work").glob("*/*.gone"):
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 def publish(source: Path, target: Path) -> None:

@@ -6,16 +6,32 @@
 import importlib.util
 import sys
 
-if sys.version_info < (3, 11) or not all(map(importlib.util.find_spec, ("pydantic", "ruamel", "torch", "pandas"))):
+if sys.version_info < (3, 11) or not all(
+    importlib.util.find_spec(package)
+    for package in (
+        "accelerate",
+        "av",
+        "diffusers",
+        "filelock",
+        "pandas",
+        "pydantic",
+        "ruamel",
+        "torch",
+        "transformers",
+    )
+):
     print("stages: this Python lacks RecipeVis's packages; run: source .venv/bin/activate", file=sys.stderr)
     sys.exit(2)
 
+import errno
 import json
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NoReturn
 
+import torch
 from ruamel.yaml import YAML
 
 from recipevis import store
@@ -38,31 +54,48 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
             if not Path(dependency).exists():
                 raise InputError(f"{dependency}: missing; `dvc repro {stage}` makes what comes before this stage")
         function(parameters)
+    except store.AlreadyMade:
+        print(f"{stage}: the other process has made it")
     except RecipeVisError as error:
-        print(f"{stage}: {error}", file=sys.stderr)
-        sys.exit(error.exit_status)
+        _stop(stage, str(error), error.exit_status)
+    except torch.OutOfMemoryError as error:
+        _stop(stage, f"out of memory: lower its batch_size; {str(error).splitlines()[0]}", 3)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        _stop(stage, f"{error.filename or store.home()}: the disk is full: make room, then run the same again", 3)
     timing = Path("logs/timing.json")
     seconds = json.loads(timing.read_text()) if timing.exists() else {}
     store.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
 
 
+def _stop(stage: str, message: str, status: int) -> NoReturn:
+    print(f"{stage}: {message}", file=sys.stderr)
+    sys.exit(status)
+
+
 @contextmanager
-def work_folder(stage: str) -> Iterator[Path]:
+def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     """The folder of a stage's half-done work (`store.work_folder`) for the inputs that `dvc.yaml` lists.
 
     What DVC takes for the stage's identity is its work's identity too: the content of its `deps`, modules
     included, and the values of its `params`.
     """
     entry, values = _entry(stage), YAML(typ="safe", pure=True).load(PARAMETERS.read_text(encoding="utf-8"))
-    with store.work_folder(
-        stage, store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
-    ) as path:
-        yield path
+    inputs = store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
+    with store.work_folder(stage, inputs, _results(entry), keep) as folder:
+        yield folder
 
 
 def _entry(stage: str) -> dict:
     """A stage's entry in `dvc.yaml`."""
     return YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
+
+
+def _results(entry: dict) -> list[Path]:
+    """The outputs of a stage, metrics and plots too."""
+    listed = [name for kind in ("outs", "metrics", "plots") for name in entry.get(kind, [])]
+    return [Path(name if isinstance(name, str) else next(iter(name))) for name in listed]
 
 
 def _picked(values: dict, keys: list[str]) -> dict:

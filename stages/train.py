@@ -22,7 +22,7 @@ def main(p: Parameters) -> None:
     denoiser = training.Denoiser(conditioner, backbone.unet)
     cycle = training.new_cycle_loss(backbone, p.cycle, p.frames.pixels)
     trainer = training.Trainer(denoiser, backbone.scheduler, by_subset, p.train, backbone.device, cycle, p.cycle)
-    with work_folder("train") as work:
+    with work_folder("train", keep=True) as work:
         history = trainer.run(work)
         model = work / "recipevis"
         assemble(backbone, denoiser.conditioner, denoiser.unet, p.frames.pixels, p.frames.blank).save_pretrained(model)

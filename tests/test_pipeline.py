@@ -60,6 +60,10 @@ def hook(event, arguments):
             return
     elif event == "os.rename":
         path = arguments[1]
+    elif event in ("os.remove", "os.rmdir"):  # by then inside a folder, rmtree names what it removes without its path
+        path = arguments[0]
+        if not os.path.isabs(os.fsdecode(path)) and arguments[1] != -1:
+            path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[1]}"), os.fsdecode(path))
     else:
         return
     path = os.path.abspath(os.fsdecode(path))

@@ -124,6 +124,44 @@ def test_half_done_work_stays_after_an_error_and_goes_after_success(recipevis_ho
     assert not folder.exists()
 
 
+def test_kept_work_goes_when_the_next_stage_begins():
+    for keep in (True, False):
+        with store.work_folder("train", "0" * 16, keep=keep) as folder:
+            assert [path.name for path in folder.iterdir()] == ([] if keep else ["weights"])
+            (folder / "weights").write_text("done")
+    with store.work_folder("train", "0" * 16, keep=True) as folder:
+        assert not list(folder.iterdir())
+        (folder / "weights").write_text("done")
+    with store.work_folder("sample", "2" * 16):
+        pass
+    with store.work_folder("train", "0" * 16) as folder:
+        assert not list(folder.iterdir())
+
+
+def test_work_that_was_being_removed_is_not_taken_up_again(recipevis_home, monkeypatch):
+    with store.work_folder("train", "0" * 16, keep=True) as folder:
+        for name in ("weights", "optimizer"):
+            (folder / name).write_text("done")
+
+    def killed(path, **_):
+        (path / "weights").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.shutil, "rmtree", killed)
+        with pytest.raises(KeyboardInterrupt), store.work_folder("sample", "0" * 16):
+            pass
+    with store.work_folder("train", "0" * 16) as folder:
+        assert not list(folder.iterdir())
+    assert not list(recipevis_home.glob("work/*/*.gone"))
+
+
+def test_a_relative_home_is_taken_from_the_workspace(tmp_path, monkeypatch):
+    monkeypatch.setenv("RECIPEVIS_HOME", "cache")
+    monkeypatch.setenv("DVC_ROOT", str(tmp_path / "workspace"))
+    assert store.home() == tmp_path / "workspace" / "cache"
+
+
 def test_what_a_killed_process_was_writing_is_taken_away(recipevis_home):
     """Else it would be published among the results."""
     folder = recipevis_home / "work/sample" / ("0" * 16) / "samples"
@@ -144,15 +182,26 @@ with store.work_folder("train", "f" * 16) as folder:
     sys.stdin.read()
 """
 
+WAIT = """
+import sys
+from pathlib import Path
+from recipevis import store
+try:
+    with store.work_folder("train", "f" * 16, [Path(sys.argv[1])]):
+        print("worked")
+except store.AlreadyMade:
+    print("already made")
+"""
+
 
 @pytest.fixture
 def hold(root):
     """A function that starts a process which holds the work folder until its stdin is closed or it is killed."""
     started = []
 
-    def start():
+    def start(script=HOLD, *arguments):
         pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen([sys.executable, "-c", HOLD], **pipes, text=True, cwd=root))
+        started.append(subprocess.Popen([sys.executable, "-c", script, *arguments], **pipes, text=True, cwd=root))
         return started[-1]
 
     yield start
@@ -181,6 +230,19 @@ def test_a_second_process_waits_for_the_first(hold):
     assert second.stdout.readline() == "\n", "the first ended well and took its folder away"
     second.stdin.close()
     assert (first.wait(), second.wait()) == (0, 0)
+
+
+def test_whoever_waited_for_the_same_results_takes_them(hold, tmp_path):
+    first = hold()
+    assert first.stdout.readline() == "\n"
+    result = tmp_path / "model"
+    second = hold(WAIT, str(result))
+    assert "another process is at the same work" in second.stderr.readline()
+    result.write_text("made")
+    first.stdin.close()
+    assert second.stdout.readline() == "already made\n"
+    with store.work_folder("train", "f" * 16, [result]):
+        pass  # nobody was waited for: what lies there may be old
 
 
 @pytest.mark.parametrize("old", [None, "folder"])
