@@ -34,10 +34,13 @@ class Embeddings:
     def __init__(self, folder: Path):
         self.sentence_rows = _rows(folder / "sentences.json")
         self.image_rows = _rows(folder / "images.json")
-        for array in ("text_tokens", "text_pooled", "text_projected", "image_tokens", "image_pooled"):
-            setattr(self, array, np.load(folder / f"{array}.npy", mmap_mode="r"))
-        self.latent_mean = np.load(folder / "latent_mean.npy", mmap_mode="r")
-        self.latent_logvar = np.load(folder / "latent_logvar.npy", mmap_mode="r")
+        self.text_tokens = _mapped(folder, "text_tokens")
+        self.text_pooled = _mapped(folder, "text_pooled")
+        self.text_projected = _mapped(folder, "text_projected")
+        self.image_tokens = _mapped(folder, "image_tokens")
+        self.image_pooled = _mapped(folder, "image_pooled")
+        self.latent_mean = _mapped(folder, "latent_mean")
+        self.latent_logvar = _mapped(folder, "latent_logvar")
 
 
 def embed(
@@ -121,6 +124,10 @@ def _check_finite(name: str, rows: np.ndarray, items: Sequence[str]) -> None:
     finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     if not finite.all():
         raise InputError(f"{name} of {items[int(np.argmin(finite))]!r} is not finite in fp16")
+
+
+def _mapped(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r")
 
 
 def _rows(path: Path) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """The pictures of curves: how training went, and how drawing drifts from step to step. PNG, seen offline."""
 
+import math
 from pathlib import Path
 
 import matplotlib
@@ -37,6 +38,16 @@ _METRICS = {
     "psnr": "PSNR (dB), higher is better",
     "ssim": "SSIM, higher is better",
 }
+
+
+def thinned(history: pd.DataFrame, rows: int = 1000) -> pd.DataFrame:
+    """A training history with at most `rows` rows: small enough to be committed with every experiment.
+
+    Each row is the mean over a window of steps and named by the last of them; the validation loss is the window's last.
+    """
+    window = max(1, math.ceil(len(history) / rows))
+    how = dict.fromkeys(history.columns, "mean") | {"step": "last", "validation_loss": "last"}
+    return history.groupby(history.index // window).agg(how)[list(history.columns)]
 
 
 def training_curve(history: pd.DataFrame, path: Path) -> None:

@@ -131,14 +131,19 @@ def draw_all(table: pd.DataFrame, sampler: Sampler, backbone: Backbone, batch_si
         for rows in groups  # all recipes' k-th steps are one batch, so that the image before is always drawn
         for first in range(0, len(rows), batch_size)
     ]
-    with meter("sample", sum(len(rows) for _, rows, _ in batches)) as progress:
-        for way, rows, draw in batches:
-            paths = [folder / way / f"{key}.png" for key in rows["sample_id"]]
-            if not all(path.exists() for path in paths):
-                for path, picture in zip(paths, draw(rows), strict=True):
-                    with store.replacing(path) as temporary:
-                        Image.fromarray(picture).save(temporary)
+    missing = [batch for batch in batches if not all(path.exists() for path in _paths(folder, *batch[:2]))]
+    total, left = (sum(len(rows) for _, rows, _ in some) for some in (batches, missing))
+    with meter("sample", total, total - left) as progress:
+        for way, rows, draw in missing:
+            for path, picture in zip(_paths(folder, way, rows), draw(rows), strict=True):
+                with store.replacing(path) as temporary:
+                    Image.fromarray(picture).save(temporary)
             progress.advance(len(rows), way)
+
+
+def _paths(folder: Path, way: str, rows: pd.DataFrame) -> list[Path]:
+    """Where the pictures of these steps lie, drawn in one way."""
+    return [folder / way / f"{key}.png" for key in rows["sample_id"]]
 
 
 def _text_to_image(sampler: Sampler, backbone: Backbone) -> Sampler:

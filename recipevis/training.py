@@ -4,6 +4,7 @@ Weights, AdamW's moments and the loss are fp32; a lower precision is autocast's 
 """
 
 import json
+import math
 import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,7 +21,7 @@ from recipevis.backbone import Backbone
 from recipevis.batches import Batch, Batches
 from recipevis.conditioning import Conditioner, Embedded
 from recipevis.cycle import CycleLoss, sample_weights
-from recipevis.errors import ParameterError
+from recipevis.errors import InputError, ParameterError
 from recipevis.fusers import hidden_width
 from recipevis.parameters import Cycle, Train
 from recipevis.progress import meter
@@ -101,8 +102,7 @@ class Trainer:
         cycle: CycleLoss | None,
         cycle_settings: Cycle,
     ):
-        if settings.precision == "fp16" and device.type == "cpu":
-            raise ParameterError("train.precision = 'fp16': a CPU has fp32 and bf16 only")
+        _check_precision(settings.precision, device)
         self._accelerator = Accelerator(
             cpu=device.type == "cpu", mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision)
         )
@@ -122,6 +122,9 @@ class Trainer:
 
         Returns:
             A row a step with the columns `HISTORY`; the validation loss is missing where it wasn't taken.
+
+        Raises:
+            ParameterError: the loss is no number any more.
         """
         history = self._resume(work)
         steps = self._settings.steps
@@ -150,6 +153,8 @@ class Trainer:
         self._rate.step()
         self._optimizer.zero_grad()
         values = (step, loss.item(), pieces.denoising.item(), pieces.cycle.item(), rate, None)
+        if not math.isfinite(values[1]):
+            raise ParameterError(f"the loss is {values[1]} at step {step}: lower train.learning_rate")
         return dict(zip(HISTORY, values, strict=True))
 
     @torch.no_grad()
@@ -195,10 +200,17 @@ def new_conditioner(
         residual: attention adds to its queries.
         condition_tokens: tokens that condition the UNet.
         seed: of the weights.
+
+    Raises:
+        InputError: the fuser can't be had at the backbone's sizes.
     """
     shapes = backbone.shapes(condition_tokens)
-    with seeded(seed, "fuser"):
-        return Conditioner(fuser, hidden_width(fuser, shapes, hidden), residual, **asdict(shapes)).to(backbone.device)
+    try:
+        with seeded(seed, "fuser"):
+            conditioner = Conditioner(fuser, hidden_width(fuser, shapes, hidden), residual, **asdict(shapes))
+    except ValueError as error:
+        raise InputError(f"fuser {fuser} does not fit {backbone.folder}: {error}") from error
+    return conditioner.to(backbone.device)
 
 
 def new_cycle_loss(backbone: Backbone, settings: Cycle, pixels: int) -> CycleLoss | None:
@@ -218,6 +230,13 @@ def summary(history: pd.DataFrame, validation_loss: float, denoiser: Denoiser) -
         "fuser_parameters": sum(weight.numel() for weight in denoiser.conditioner.parameters()),
         "unet_parameters": sum(weight.numel() for weight in denoiser.unet.parameters()),
     }
+
+
+def _check_precision(precision: str, device: torch.device) -> None:
+    if precision == "fp16" and device.type == "cpu":
+        raise ParameterError("train.precision = 'fp16': a CPU has fp32 and bf16 only")
+    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
 
 
 def _parameter_groups(denoiser: Denoiser, settings: Train) -> list[dict]:

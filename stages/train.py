@@ -27,8 +27,10 @@ def main(p: Parameters) -> None:
         model = work / "recipevis"
         assemble(backbone, denoiser.conditioner, denoiser.unet, p.frames.pixels, p.frames.blank).save_pretrained(model)
         store.write_json(model / "training.json", training.summary(history, trainer.validation_loss(), denoiser))
+        history.to_csv(model / "history.csv", index=False, lineterminator="\n")
         store.publish(model, Path("models/recipevis"))
-        store.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
+        curve = plots.thinned(history)
+        store.write_text(Path("plots/train.csv"), curve.to_csv(index=False, lineterminator="\n"))
         plots.training_curve(history, Path("plots/train.png"))
 
 

@@ -16,6 +16,7 @@ from recipevis.batches import Batches, by_subset
 from recipevis.embeddings import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.parameters import Cycle, Train
+from recipevis.shapes import Shapes
 
 SETTINGS = {
     "steps": 6,
@@ -243,3 +244,19 @@ def test_the_fusers_weights_are_a_function_of_the_seed(tiny_backbone):
     made = [training.new_conditioner(backbone, "concat", 4, True, 3, seed) for seed in (0, 0, 1)]
     first, same, other = map(weights_hash, made)
     assert first == same != other
+
+
+def test_a_loss_that_is_no_number_stops_the_run(make, tmp_path, monkeypatch):
+    trainer, _ = make(settings())
+    real = training.losses
+    nothing = torch.tensor(float("nan"))
+    monkeypatch.setattr(training, "losses", lambda *a: training.Losses(real(*a).denoising * nothing, nothing * 0))
+    with pytest.raises(ParameterError, match=r"the loss is nan at step 0: lower train\.learning_rate"):
+        trainer.run(tmp_path)
+
+
+def test_a_fuser_that_does_not_fit_the_backbone_is_told(tiny_backbone, monkeypatch):
+    backbone = Backbone(tiny_backbone)
+    monkeypatch.setattr(backbone, "shapes", lambda tokens: Shapes(12, 12, 5, 24, tokens, 16))
+    with pytest.raises(InputError, match="multiple"):
+        training.new_conditioner(backbone, "attend_to_image", 4, True, 3, 0)
