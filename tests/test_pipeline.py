@@ -195,8 +195,9 @@ def test_every_out_is_there(finished):
 
 
 def half_done(project: Project) -> list[Path]:
-    """Files of work that stages left unfinished."""
-    return [path for path in (project.home / "work").rglob("*") if path.suffix != ".lock" and path.is_file()]
+    """Files of work that stages left unfinished; what `train` keeps until the next stage is in a `.done` folder."""
+    folders = [folder for folder in (project.home / "work").glob("*/*") if folder.suffix != ".done"]
+    return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
 
 def test_nothing_is_left_of_half_done_work(finished):
