@@ -99,7 +99,7 @@ class Backbone:
 
     def differentiable_preprocessing(self, pixels: int) -> ClipPreprocessing:
         """CLIP's preprocessing of square images of `pixels`, with a gradient."""
-        size, processor = _configuration(self.folder / "clip")["vision_config"]["image_size"], self.processor
+        size, processor = clip_configuration(self.folder / "clip").vision_config.image_size, self.processor
         return ClipPreprocessing(pixels, size, processor.image_mean, processor.image_std).to(self.device)
 
     def _frozen(self, network: torch.nn.Module) -> torch.nn.Module:
@@ -167,14 +167,40 @@ def device(name: str) -> torch.device:
     if int(index or 0) >= available.get(kind, 0):
         present = ", ".join(kind for kind, count in available.items() if count)
         raise ParameterError(f"device = {name!r}: not on this machine; it has {present}")
+    if index:
+        torch.cuda.set_device(int(index))  # accelerate takes the current one
     return torch.device(name)
 
 
-def _configuration(folder: Path, name: str = "config.json") -> dict:
+def configuration(folder: Path, name: str = "config.json") -> dict:
+    """A part's configuration.
+
+    Raises:
+        InputError: there is none, or it is no JSON object.
+    """
     try:
-        return json.loads((folder / name).read_text(encoding="utf-8"))
+        values = json.loads((folder / name).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{folder / name}: no readable configuration: {error}") from error
+    if not isinstance(values, dict):
+        raise InputError(f"{folder / name}: no readable configuration: not an object")
+    return _Configuration(folder / name, values)
+
+
+class _Configuration(dict):
+    """A key that is missing is the user's error, not ours."""
+
+    def __init__(self, path: Path, values: dict):
+        super().__init__(values)
+        self._path = path
+
+    def __missing__(self, key: str):
+        raise InputError(f"{self._path}: {key!r} is missing")
+
+
+def clip_configuration(folder: Path) -> CLIPConfig:
+    """The configuration of a whole CLIP, older forms of it included."""
+    return CLIPConfig.from_dict(configuration(folder))
 
 
 def check_fit(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
@@ -183,9 +209,9 @@ def check_fit(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
     Raises:
         InputError: two parts don't fit; both numbers are named.
     """
-    unet, vae, text = (_configuration(diffusion / part) for part in ("unet", "vae", "text_encoder"))
-    length = _configuration(diffusion / "tokenizer", "tokenizer_config.json")["model_max_length"]
-    whole = CLIPConfig.from_dict(_configuration(clip))
+    unet, vae, text = (configuration(diffusion / part) for part in ("unet", "vae", "text_encoder"))
+    length = configuration(diffusion / "tokenizer", "tokenizer_config.json")["model_max_length"]
+    whole = clip_configuration(clip)
     text = CLIPTextConfig.from_dict(text)
     vision = whole.vision_config
     for what, ours, whose, theirs in (

@@ -9,15 +9,19 @@ from importlib import resources
 from pathlib import Path
 
 import huggingface_hub
+from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+from safetensors import SafetensorError
+from transformers import CLIPModel, CLIPTextModel
 
 from recipevis import store, untrained
-from recipevis.backbone import check_fit
+from recipevis.backbone import check_fit, configuration
 from recipevis.diffusion import load_scheduler
 from recipevis.errors import InputError
 from recipevis.parameters import Backbone, RandomNetworks
 
 DIFFUSION_PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
+_NETWORKS = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
 _CONFIGURATIONS = ("*.json", "*.txt")
 _VARIANTS = ["*.fp16.*", "*.non_ema.*", "safety_checker/*"]
 
@@ -97,7 +101,12 @@ def fetch_encoder(name: str | None, revision: str | None, target: Path) -> None:
     """
     if name is not None:
         folder = store.user_path(name)
+        if not folder.is_dir() and not revision:
+            raise InputError(
+                f"evaluate.encoder = {name!r}: no such folder, and on the hub evaluate.encoder_revision is needed"
+            )
         _copy_clip(folder if folder.is_dir() else _snapshot(name, revision, ("",)), target)
+        _check_clip(target)
     store.write_json(target / "encoder.json", {"encoder": name, "revision": revision})
 
 
@@ -143,7 +152,40 @@ def _copy(source: Path, target: Path, weights: str | None) -> None:
 
 
 def _finish(folder: Path, origin: dict) -> None:
-    """Check that the parts fit, and write where they came from."""
+    """Check that the parts are whole and fit, and write where they came from."""
     check_fit(folder, folder / "clip", condition_tokens=1)
     load_scheduler(folder / "scheduler")
+    _check_tokenizer(folder / "tokenizer")
+    for part, network in _NETWORKS.items():
+        _check_weights(folder / part, network)
+    _check_clip(folder / "clip")
     store.write_json(folder / "backbone.json", origin)
+
+
+def _check_clip(folder: Path) -> None:
+    """A whole CLIP of the right kind: another family's folder would load with random weights."""
+    kind = configuration(folder)["model_type"]
+    if kind != "clip":
+        raise InputError(f"{folder}: holds a model of type {kind!r}; must be 'clip'")
+    configuration(folder, "preprocessor_config.json")
+    _check_tokenizer(folder)
+    _check_weights(folder, CLIPModel)
+
+
+def _check_tokenizer(folder: Path) -> None:
+    """Without its files a tokenizer would be made that knows no word."""
+    forms = (("tokenizer.json",), ("vocab.json", "merges.txt"))
+    if not any(all((folder / name).is_file() for name in names) for names in forms):
+        raise InputError(f"{folder}: holds no tokenizer; needs tokenizer.json, or vocab.json and merges.txt")
+
+
+def _check_weights(folder: Path, network: type) -> None:
+    """Load a network once: weights that are missing would be random ones, other ones each time."""
+    try:
+        _, report = network.from_pretrained(folder, output_loading_info=True)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: weights can't be loaded: {' '.join(str(error).split())[:300]}") from error
+    for fault in ("missing_keys", "mismatched_keys"):
+        if report[fault]:
+            first = sorted(map(str, report[fault]))[0]
+            raise InputError(f"{folder}: {len(report[fault])} weights are {fault.removesuffix('_keys')}: {first}, ...")

@@ -18,9 +18,12 @@ def load_scheduler(folder: Path) -> DDPMScheduler:
     """The backbone's schedule as a DDPM scheduler (A.3), with clipping off: latents exceed [-1, 1].
 
     Raises:
-        InputError: the schedule ends in pure noise although the network predicts the noise, from which x0 can't be had.
+        InputError: there is none, or it ends in pure noise, from which a predicted noise gives no x0.
     """
-    scheduler = DDPMScheduler.from_pretrained(folder, clip_sample=False, thresholding=False)
+    try:
+        scheduler = DDPMScheduler.from_pretrained(folder, clip_sample=False, thresholding=False)
+    except (OSError, ValueError) as error:
+        raise InputError(f"{folder}: no readable noise schedule: {' '.join(str(error).split())}") from error
     if scheduler.config.prediction_type == "epsilon" and scheduler.alphas_cumprod[-1] == 0:
         raise InputError(f"{folder}: predicts the noise on a schedule that ends in pure noise; needs v_prediction")
     return scheduler

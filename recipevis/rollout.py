@@ -13,12 +13,14 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from safetensors import SafetensorError
 
 from recipevis import images, store
 from recipevis.annotations import Recipe
-from recipevis.backbone import Backbone
+from recipevis.backbone import Backbone, configuration
 from recipevis.conditioning import Conditioner
 from recipevis.errors import InputError
+from recipevis.fusers import FUSERS
 from recipevis.pipeline import RecipePipeline, assemble
 from recipevis.progress import meter
 from recipevis.randomness import generator
@@ -52,9 +54,12 @@ def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
     """
     if not (folder / "model_index.json").is_file() or not (folder / "conditioner").is_dir():
         raise InputError(f"{folder}: not a RecipeVis model: needs model_index.json and conditioner/, as `train` saves")
+    fuser = configuration(folder / "conditioner")["fuser"]
+    if fuser not in FUSERS:
+        raise InputError(f"{folder}: its fuser {fuser!r} is not here; there are {', '.join(FUSERS)}")
     try:
         pipeline = RecipePipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         raise InputError(f"{folder}: not a whole RecipeVis model: {' '.join(str(error).split())}") from error
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)

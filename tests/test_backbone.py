@@ -98,6 +98,67 @@ def test_pickled_weights_are_refused(folder, tmp_path):
         backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
 
 
+def without(path, name: str) -> None:
+    """Take one tensor out of a safetensors file."""
+    weights = load_file(path)
+    del weights[name]
+    save_file(weights, path, metadata={"format": "pt"})
+
+
+@pytest.mark.parametrize(
+    ("part", "file", "name"),
+    [
+        ("unet", "diffusion_pytorch_model", "conv_norm_out.weight"),
+        ("vae", "diffusion_pytorch_model", "decoder.conv_out.weight"),
+        ("clip", "model", "text_projection.weight"),
+    ],
+)
+def test_missing_weights_are_refused_not_drawn_at_random(folder, tmp_path, part, file, name):
+    without(folder / part / f"{file}.safetensors", name)
+    with pytest.raises(InputError, match=f"weights are missing: {name}"):
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "message"),
+    [
+        ("tokenizer/tokenizer_config.json", "model_max_length", "'model_max_length' is missing"),
+        ("unet/config.json", "cross_attention_dim", "'cross_attention_dim' is missing"),
+        ("clip/config.json", "model_type", "'model_type' is missing"),
+    ],
+)
+def test_a_configuration_that_lacks_a_key_is_told(folder, tmp_path, file, key, message):
+    values = json.loads((folder / file).read_text())
+    del values[key]
+    (folder / file).write_text(json.dumps(values))
+    with pytest.raises(InputError, match=message):
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [
+        ("tokenizer/tokenizer.json", "holds no tokenizer"),
+        ("clip/tokenizer.json", "holds no tokenizer"),
+        ("clip/preprocessor_config.json", "no readable configuration"),
+        ("scheduler/scheduler_config.json", "no readable noise schedule"),
+    ],
+)
+def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
+    (folder / file).unlink()
+    with pytest.raises(InputError, match=message):
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+
+
+def test_an_encoder_must_be_a_clip_and_pinned(folder, tmp_path):
+    config = folder / "clip" / "config.json"
+    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "siglip"}))
+    with pytest.raises(InputError, match="must be 'clip'"):
+        backbone_sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+    with pytest.raises(InputError, match="encoder_revision is needed"):
+        backbone_sources.fetch_encoder("owner/clip", None, tmp_path / "encoder")
+
+
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(InputError, match="no readable configuration"):
         backbone_sources.from_folder(tmp_path / "nowhere", tmp_path / "nowhere" / "clip", tmp_path / "backbone")

@@ -186,6 +186,14 @@ def test_a_folder_that_is_no_model_is_told(tmp_path, pipeline):
         rollout.load_pipeline(tmp_path / "model", "cpu")
 
 
+def test_a_model_with_a_fuser_from_elsewhere_is_told(tmp_path, pipeline):
+    pipeline.save_pretrained(tmp_path / "model")
+    config = tmp_path / "model" / "conditioner" / "config.json"
+    config.write_text(config.read_text().replace("attend_to_image", "mean"))
+    with pytest.raises(InputError, match="its fuser 'mean' is not here; there are baseline, concat"):
+        rollout.load_pipeline(tmp_path / "model", "cpu")
+
+
 def test_more_steps_than_the_schedule_has_are_refused(pipeline):
     with pytest.raises(ParameterError, match="1000"):
         pipeline(["stir"], [pipeline.blank_image], [generator(0)], steps=1001)
