@@ -1,7 +1,7 @@
 """How close a drawn image is to the true one: plain functions of two images, or of their two CLIP vectors.
 
 Images are uint8 RGB [h, w, 3]; vectors are the vision tower's pooled outputs, not normalised, float [d]. The paper
-names CLIP L2, PSNR and SSIM (section 4) and gives no formula; DESIGN.md says which readings these are.
+names CLIP L2, PSNR and SSIM (section 3) and gives no formula; docs/architecture.md says which readings these are.
 """
 
 import numpy as np

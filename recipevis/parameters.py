@@ -64,11 +64,17 @@ class Download(Section):
     )
     workers: Count = Field(description="videos fetched or rendered at the same time")
 
+    @model_validator(mode="after")
+    def _pause_is_a_range(self) -> "Download":
+        if self.pause_s[0] > self.pause_s[1]:
+            raise ValueError(f"pause_s = {self.pause_s}: the shortest pause must come first")
+        return self
+
 
 class Frames(Section):
     """How a video's frame becomes a sample's image."""
 
-    pixels: Annotated[int, Field(ge=8)] = Field(description="height and width of a frame, a multiple of 8")
+    pixels: Annotated[int, Field(ge=16)] = Field(description="height and width of a frame, a multiple of 8")
     resize: Literal["squash", "crop", "pad"] = Field(description="how a frame becomes a square")
     blank: Literal["white", "black"] = Field(description="the image before a first step")
     workers: Count = Field(description="videos decoded at the same time")
@@ -189,7 +195,9 @@ class Cycle(Section):
 class Train(Section):
     """Fine-tuning (section 3, A.3)."""
 
-    steps: Annotated[int, Field(ge=0)] = Field(description="optimizer steps; 0: the untouched backbone")
+    steps: Annotated[int, Field(ge=0)] = Field(
+        description="optimizer steps; 0 with the fuser baseline: the untouched backbone"
+    )
     batch_size: Count = Field(description="triplets a step")
     learning_rate: Annotated[float, Field(gt=0)] = Field(description="of the UNet, before cosine decay to 0")
     fuser_learning_rate: Annotated[float, Field(gt=0)] | None = Field(description="of the fuser; empty: the same")
@@ -215,7 +223,7 @@ class Train(Section):
 class Sample(Section):
     """Drawing the validation recipes (A.3)."""
 
-    steps: Count = Field(description="DDPM steps an image")
+    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps an image; the schedules have 1000")
     guidance: Annotated[float, Field(ge=0)] = Field(description="guidance scale of the sentence")
     image_guidance: Annotated[float, Field(ge=0)] | None = Field(
         description="guidance scale of the previous image; empty: the same as guidance"
@@ -279,26 +287,36 @@ def load(path: Path, fusers: Collection[str]) -> Parameters:
     try:
         parameters = Parameters.model_validate(values)
     except ValidationError as error:
-        raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
+        raise ParameterError(f"{path}: {_lines(error.errors())}") from None
     if parameters.fuser not in fusers:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(fusers)}")
     return parameters
 
 
-def _line(problem: Any) -> str:
-    """One pydantic problem as `key = value: what is allowed`."""
+def _lines(problems: list[Any]) -> str:
+    """All problems in one line; what is wrong with one key is said once, with its alternatives."""
+    said: dict[str, list[str]] = {}
+    for problem in problems:
+        key, allowed = _split(problem)
+        said.setdefault(key, []).append(allowed)
+    return "; ".join(f"{key}: {' or '.join(allowed)}" for key, allowed in said.items())
+
+
+def _split(problem: Any) -> tuple[str, str]:
+    """One pydantic problem as `key = value` and what is allowed."""
     section = [part for part in problem["loc"] if part in _KEYS or isinstance(part, int)]
     if problem["type"] == "extra_forbidden":
         section, key = list(problem["loc"][:-1]), problem["loc"][-1]
         known = ", ".join(_section_at(section).model_fields)
-        return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}: unknown key; known here: {known}"
+        return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}", f"unknown key; known here: {known}"
     name = ".".join(map(str, section)) or "the file"
     if problem["type"] == "missing":
-        return f"{name}: missing; it must be given"
+        return name, "missing; it must be given"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":  # our own checks name the key and its value themselves
-        return f"{name}.{message}"
-    return f"{name} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+        key, _, allowed = message.partition(": ")
+        return f"{name}.{key}", allowed
+    return f"{name} = {problem['input']!r}", message[0].lower() + message[1:]
 
 
 def _section_at(keys: list[str]) -> type[Section]:

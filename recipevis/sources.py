@@ -91,10 +91,13 @@ class Source(ABC):
                 shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise SourceError(f"{self.folder}: the disk is full: make room, then run the same again") from error
+                raise SourceError(self._disk_full()) from error
             raise
         self._stored[video_id] = [path]
         return path
+
+    def _disk_full(self) -> str:
+        return f"{self.folder}: the disk is full: make room, then run the same again"
 
     def _checked(self, video_id: str, partial: Path) -> Path:
         """Fetch into a folder, probe, rename."""
@@ -201,6 +204,8 @@ class YouTube(Source):
             with yt_dlp.YoutubeDL(options) as downloader:
                 downloader.extract_info(self._url.replace("{video_id}", video_id))
         except yt_dlp.utils.YoutubeDLError as error:
+            if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp keeps no error number
+                raise SourceError(self._disk_full()) from error
             raise FetchError(_kind(error), str(error)) from error
         files = [path for path in folder.iterdir() if path.suffix not in _NOT_VIDEOS]
         if len(files) != 1:
@@ -217,6 +222,7 @@ class _Silent:
     warning = error = debug
 
 
+_DISK_FULL = r"no space left|errno 28|quota exceeded"
 # What yt-dlp says, in the order of asking: the first that fits names the kind.
 _MESSAGES = (
     ("age_or_country_locked", r"confirm your age"),  # "Sign in to confirm your age"

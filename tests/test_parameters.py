@@ -94,6 +94,9 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"dataset__kitchen__training_videos": 0}, ["dataset.kitchen.training_videos", "0", "1"]),
         ({"download__pause_s": [5]}, ["download.pause_s", "[5]", "2"]),
         ({"download__pause_s": [5, -1]}, ["download.pause_s.1", "-1", "0"]),
+        ({"download__pause_s": [10, 5]}, ["download.pause_s", "[10.0, 5.0]", "first"]),
+        ({"sample__steps": 2000}, ["sample.steps", "2000", "1000"]),
+        ({"frames__pixels": 8}, ["frames.pixels", "8", "16"]),
         ({"frames__pixels": 100}, ["frames.pixels", "100", "multiple of 8"]),
         ({"frames__pixels": 64.0}, ["frames.pixels", "64.0", "integer"]),
         ({"frames__blank": "grey"}, ["frames.blank", "'grey'", "'white'", "'black'"]),
@@ -146,6 +149,15 @@ def test_a_file_that_is_no_parameter_file(tmp_path, content, told):
     with pytest.raises(ParameterError, match=re.escape(told)) as caught:
         load(path, FUSERS)
     assert "\n" not in str(caught.value)
+
+
+def test_a_key_with_alternatives_is_named_once(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text().replace("fuser_hidden: 64", "fuser_hidden: wide"))
+    with pytest.raises(ParameterError) as caught:
+        load(path, FUSERS)
+    assert str(caught.value).count("fuser_hidden") == 1
+    assert "integer or input should be 'matched'" in str(caught.value)
 
 
 def test_a_missing_file(tmp_path):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recipevis import encoding, sources, video
-from recipevis.errors import InputError
+from recipevis.errors import InputError, SourceError
 from recipevis.parameters import load
 
 
@@ -138,6 +138,18 @@ def test_no_server(mirror):
 def test_messages_have_their_kind(message, kind):
     assert sources._kind(Exception(f"ERROR: {message}")) == kind
     assert kind in sources.ERRORS
+
+
+def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch):
+    import yt_dlp
+
+    def full(self, *_):
+        raise yt_dlp.utils.DownloadError("ERROR: unable to write data: [Errno 28] No space left on device")
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
+    source = sources.YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0))
+    with pytest.raises(SourceError, match="the disk is full: make room"):
+        source.get("GLd3aX16zBg")
 
 
 def test_make_source(tmp_path, root):
