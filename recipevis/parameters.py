@@ -4,11 +4,12 @@ The file is YAML 1.2, read by the parser that DVC uses, so that both understand 
 Functions of the library take the values that they need by name, never the whole of this.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
+from pydantic_core import PydanticCustomError
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
@@ -16,6 +17,16 @@ from recipevis.errors import ParameterError
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
+
+
+def _width(value: Any, check: Callable[[Any], int | str]) -> int | str:
+    try:
+        return check(value)
+    except ValidationError:  # pydantic would tell each alternative as a problem of its own
+        raise PydanticCustomError("width", "must be an integer of at least 1, or 'matched'") from None
+
+
+Width = Annotated[Count | Literal["matched"], WrapValidator(_width)]
 
 
 class Section(BaseModel):
@@ -247,7 +258,7 @@ class Parameters(Section):
     """The whole of `params.yaml`."""
 
     fuser: str = Field(description="how text and image are fused")
-    fuser_hidden: Count | Literal["matched"] = Field(
+    fuser_hidden: Width = Field(
         description="width of the fuser's hidden layer; `matched`: as many weights as attend_to_image has"
     )
     fuser_residual: bool = Field(description="attention adds to its queries")
@@ -287,36 +298,26 @@ def load(path: Path, fusers: Collection[str]) -> Parameters:
     try:
         parameters = Parameters.model_validate(values)
     except ValidationError as error:
-        raise ParameterError(f"{path}: {_lines(error.errors())}") from None
+        raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in fusers:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(fusers)}")
     return parameters
 
 
-def _lines(problems: list[Any]) -> str:
-    """All problems in one line; what is wrong with one key is said once, with its alternatives."""
-    said: dict[str, list[str]] = {}
-    for problem in problems:
-        key, allowed = _split(problem)
-        said.setdefault(key, []).append(allowed)
-    return "; ".join(f"{key}: {' or '.join(allowed)}" for key, allowed in said.items())
-
-
-def _split(problem: Any) -> tuple[str, str]:
-    """One pydantic problem as `key = value` and what is allowed."""
+def _line(problem: Any) -> str:
+    """One pydantic problem as `key = value: what is allowed`."""
     section = [part for part in problem["loc"] if part in _KEYS or isinstance(part, int)]
     if problem["type"] == "extra_forbidden":
         section, key = list(problem["loc"][:-1]), problem["loc"][-1]
         known = ", ".join(_section_at(section).model_fields)
-        return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}", f"unknown key; known here: {known}"
+        return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}: unknown key; known here: {known}"
     name = ".".join(map(str, section)) or "the file"
     if problem["type"] == "missing":
-        return name, "missing; it must be given"
+        return f"{name}: missing; it must be given"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":  # our own checks name the key and its value themselves
-        key, _, allowed = message.partition(": ")
-        return f"{name}.{key}", allowed
-    return f"{name} = {problem['input']!r}", message[0].lower() + message[1:]
+        return f"{name}.{message}"
+    return f"{name} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
 
 
 def _section_at(keys: list[str]) -> type[Section]:

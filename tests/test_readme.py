@@ -162,6 +162,28 @@ def test_the_readmes_fuser_is_one():
     assert fused.shape == (2, 3, 4)
 
 
+def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch):
+    """The example of "Drawing a recipe" runs as it is printed, on a model as small as they get."""
+    from dataclasses import asdict
+
+    from recipevis.backbone import Backbone
+    from recipevis.conditioning import Conditioner
+    from recipevis.pipeline import RecipePipeline, assemble
+
+    def tiny(folder):
+        assert folder == "models/recipevis"
+        backbone = Backbone(tiny_backbone)
+        conditioner = Conditioner("attend_to_image", 4, True, **asdict(backbone.shapes(3)))
+        return assemble(backbone, conditioner, backbone.unet, pixels=32, blank="white")
+
+    monkeypatch.setattr(RecipePipeline, "from_pretrained", tiny)
+    names = {}
+    exec(next(block for block in blocks(ROOT / "README.md", "python") if "RecipePipeline" in block), names)
+    assert names["step"] == 1
+    assert names["previous"].shape == (32, 32, 3)
+    assert names["previous"].dtype == "uint8"
+
+
 def table_keys(heading: str, first: str) -> list[str]:
     """First column of the table headed `first` in a section of `docs/data.md`; names in one cell are parted."""
     section = re.split(r"^### ", (ROOT / "docs/data.md").read_text(encoding="utf-8"), flags=re.MULTILINE)

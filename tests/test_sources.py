@@ -140,16 +140,25 @@ def test_messages_have_their_kind(message, kind):
     assert kind in sources.ERRORS
 
 
-def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch):
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unable to write data: [Errno 28] No space left on device",
+        "unable to open for writing: [Errno 122] Disk quota exceeded",
+        "Postprocessing: av_interleaved_write_frame(): No space left on device",
+    ],
+)
+def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch, message):
     import yt_dlp
 
     def full(self, *_):
-        raise yt_dlp.utils.DownloadError("ERROR: unable to write data: [Errno 28] No space left on device")
+        raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
     source = sources.YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0))
-    with pytest.raises(SourceError, match="the disk is full: make room"):
+    with pytest.raises(SourceError, match="the disk is full: make room") as error:
         source.get("GLd3aX16zBg")
+    assert error.value.exit_status == 3
 
 
 def test_make_source(tmp_path, root):
