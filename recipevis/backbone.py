@@ -8,6 +8,7 @@
 """
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -163,11 +164,12 @@ def device(name: str) -> torch.device:
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if name == "auto":
         return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
-    kind, _, index = name.partition(":")
+    form = re.fullmatch("([a-z]+)(?::([0-9]+))?", name)
+    kind, index = form.groups() if form else (name, None)
     if int(index or 0) >= available.get(kind, 0):
         present = ", ".join(kind for kind, count in available.items() if count)
         raise ParameterError(f"device = {name!r}: not on this machine; it has {present}")
-    if index:
+    if kind == "cuda" and index:
         torch.cuda.set_device(int(index))  # accelerate takes the current one
     return torch.device(name)
 
@@ -210,14 +212,18 @@ def check_fit(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
         InputError: two parts don't fit; both numbers are named.
     """
     unet, vae, text = (configuration(diffusion / part) for part in ("unet", "vae", "text_encoder"))
-    length = configuration(diffusion / "tokenizer", "tokenizer_config.json")["model_max_length"]
+    length, clip_length = (
+        configuration(tokenizer, "tokenizer_config.json")["model_max_length"]
+        for tokenizer in (diffusion / "tokenizer", clip)
+    )
     whole = clip_configuration(clip)
     text = CLIPTextConfig.from_dict(text)
-    vision = whole.vision_config
+    vision, positions = whole.vision_config, whole.text_config.max_position_embeddings
     for what, ours, whose, theirs in (
         ("the UNet's cross-attention width", unet["cross_attention_dim"], "the text encoder's width", text.hidden_size),
         ("the UNet's input channels", unet["in_channels"], "the VAE's latent channels", vae["latent_channels"]),
         ("the tokenizer's length", length, "the text encoder's positions", text.max_position_embeddings),
+        ("the length of CLIP's tokenizer", clip_length, "CLIP's text positions", positions),
     ):
         if ours != theirs:
             raise InputError(f"{diffusion}: {what}, {ours}, does not fit {whose}, {theirs}")

@@ -9,13 +9,14 @@ from importlib import resources
 from pathlib import Path
 
 import huggingface_hub
+import numpy as np
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
-from transformers import CLIPModel, CLIPTextModel
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from recipevis import store, untrained
-from recipevis.backbone import check_fit, configuration
+from recipevis.backbone import check_fit, clip_configuration, configuration
 from recipevis.diffusion import load_scheduler
 from recipevis.errors import InputError
 from recipevis.parameters import Backbone, RandomNetworks
@@ -97,7 +98,7 @@ def fetch_encoder(name: str | None, revision: str | None, target: Path) -> None:
         revision: the hub's commit.
 
     Raises:
-        InputError: it isn't there, or holds no safetensors.
+        InputError: it isn't there, isn't pinned, is no whole CLIP, or holds no safetensors.
     """
     if name is not None:
         folder = store.user_path(name)
@@ -136,7 +137,7 @@ def _copy_clip(source: Path, target: Path) -> None:
 
 
 def _copy(source: Path, target: Path, weights: str | None) -> None:
-    """Copy a part's configurations and, if it has weights, its safetensors file or shards."""
+    """Copy a part's configurations and, if it has weights, its safetensors file or shards; nothing else stays."""
     if not source.is_dir():
         raise InputError(f"{source}: no such folder; expected a part of a model in Hugging Face layout")
     files = [file for pattern in _CONFIGURATIONS for file in sorted(source.glob(pattern))]
@@ -146,6 +147,7 @@ def _copy(source: Path, target: Path, weights: str | None) -> None:
         if not found:
             raise InputError(f"{source}: holds no {weights}.safetensors; pickled weights are refused")
         files += found
+    shutil.rmtree(target, ignore_errors=True)  # an earlier try's files, which the source may hold no more
     target.mkdir(parents=True, exist_ok=True)
     for file in files:
         shutil.copyfile(file, target / file.name)
@@ -167,9 +169,22 @@ def _check_clip(folder: Path) -> None:
     kind = configuration(folder)["model_type"]
     if kind != "clip":
         raise InputError(f"{folder}: holds a model of type {kind!r}; must be 'clip'")
-    configuration(folder, "preprocessor_config.json")
+    _check_preprocessing(folder, clip_configuration(folder).vision_config.image_size)
     _check_tokenizer(folder)
     _check_weights(folder, CLIPModel)
+
+
+def _check_preprocessing(folder: Path, size: int) -> None:
+    """The preprocessor must make images of the size that the vision tower takes."""
+    configuration(folder, "preprocessor_config.json")
+    try:
+        processor = CLIPImageProcessorPil.from_pretrained(folder)
+        height, width = processor(np.zeros((size, size, 3), np.uint8)).pixel_values[0].shape[1:]
+    except (OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / 'preprocessor_config.json'}: can't prepare an image: {reason}") from error
+    if (height, width) != (size, size):
+        raise InputError(f"{folder}: the preprocessor's images, {width}x{height}, do not fit CLIP's, {size}x{size}")
 
 
 def _check_tokenizer(folder: Path) -> None:
@@ -177,15 +192,21 @@ def _check_tokenizer(folder: Path) -> None:
     forms = (("tokenizer.json",), ("vocab.json", "merges.txt"))
     if not any(all((folder / name).is_file() for name in names) for names in forms):
         raise InputError(f"{folder}: holds no tokenizer; needs tokenizer.json, or vocab.json and merges.txt")
+    try:
+        CLIPTokenizer.from_pretrained(folder)
+    except Exception as error:  # the library raises that very class for a broken vocabulary
+        raise InputError(f"{folder}: no readable tokenizer: {' '.join(str(error).split())[:300]}") from error
 
 
 def _check_weights(folder: Path, network: type) -> None:
     """Load a network once: weights that are missing would be random ones, other ones each time."""
+    # transformers names a weight of another shape in its report only, diffusers in its error
+    lenient = {"ignore_mismatched_sizes": True} if issubclass(network, PreTrainedModel) else {}
     try:
-        _, report = network.from_pretrained(folder, output_loading_info=True)
+        _, report = network.from_pretrained(folder, output_loading_info=True, **lenient)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: weights can't be loaded: {' '.join(str(error).split())[:300]}") from error
     for fault in ("missing_keys", "mismatched_keys"):
         if report[fault]:
-            first = sorted(map(str, report[fault]))[0]
+            first = min(key if isinstance(key, str) else key[0] for key in report[fault])  # mismatched: with shapes
             raise InputError(f"{folder}: {len(report[fault])} weights are {fault.removesuffix('_keys')}: {first}, ...")

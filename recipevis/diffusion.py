@@ -18,13 +18,18 @@ def load_scheduler(folder: Path) -> DDPMScheduler:
     """The backbone's schedule as a DDPM scheduler (A.3), with clipping off: latents exceed [-1, 1].
 
     Raises:
-        InputError: there is none, or it ends in pure noise, from which a predicted noise gives no x0.
+        InputError: there is none, it can't be made, it predicts something unknown, or it predicts the noise and ends
+            in pure noise, which gives no x0.
     """
     try:
         scheduler = DDPMScheduler.from_pretrained(folder, clip_sample=False, thresholding=False)
-    except (OSError, ValueError) as error:
+        signal = scheduler.alphas_cumprod[-1]
+    except (OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:
         raise InputError(f"{folder}: no readable noise schedule: {' '.join(str(error).split())}") from error
-    if scheduler.config.prediction_type == "epsilon" and scheduler.alphas_cumprod[-1] == 0:
+    kind = scheduler.config.prediction_type
+    if kind not in ("epsilon", "v_prediction", "sample"):
+        raise InputError(f"{folder}: prediction_type = {kind!r}; must be epsilon, v_prediction or sample")
+    if kind == "epsilon" and signal == 0:
         raise InputError(f"{folder}: predicts the noise on a schedule that ends in pure noise; needs v_prediction")
     return scheduler
 

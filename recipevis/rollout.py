@@ -59,8 +59,12 @@ def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
         raise InputError(f"{folder}: its fuser {fuser!r} is not here; there are {', '.join(FUSERS)}")
     try:
         pipeline = RecipePipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, KeyError, SafetensorError) as error:
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: not a whole RecipeVis model: {' '.join(str(error).split())}") from error
+    for part in ("conditioner", "unet", "vae"):  # diffusers leaves a weight that the file lacks without a value
+        missing = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]
+        if missing:
+            raise InputError(f"{folder}: not a whole RecipeVis model: {part} lacks the weight {missing[0]}")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 

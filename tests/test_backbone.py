@@ -81,6 +81,7 @@ def test_a_folder_in_half_precision_is_loaded_in_single(folder, tmp_path):
         ("unet/config.json", "cross_attention_dim", 32, ("32", "16")),
         ("unet/config.json", "in_channels", 9, ("9", "4")),
         ("tokenizer/tokenizer_config.json", "model_max_length", 77, ("77", "12")),
+        ("clip/tokenizer_config.json", "model_max_length", 77, ("77", "12")),
     ],
 )
 def test_parts_that_do_not_fit_are_refused_with_both_numbers(folder, tmp_path, file, key, value, numbers):
@@ -111,6 +112,7 @@ def without(path, name: str) -> None:
         ("unet", "diffusion_pytorch_model", "conv_norm_out.weight"),
         ("vae", "diffusion_pytorch_model", "decoder.conv_out.weight"),
         ("clip", "model", "text_projection.weight"),
+        ("text_encoder", "model", "final_layer_norm.weight"),
     ],
 )
 def test_missing_weights_are_refused_not_drawn_at_random(folder, tmp_path, part, file, name):
@@ -120,9 +122,26 @@ def test_missing_weights_are_refused_not_drawn_at_random(folder, tmp_path, part,
 
 
 @pytest.mark.parametrize(
+    ("part", "file", "name"),
+    [
+        ("unet", "diffusion_pytorch_model", "conv_norm_out.weight"),
+        ("clip", "model", "text_projection.weight"),
+        ("text_encoder", "model", "final_layer_norm.weight"),
+    ],
+)
+def test_weights_of_another_shape_are_named(folder, tmp_path, part, file, name):
+    path = folder / part / f"{file}.safetensors"
+    weights = load_file(path)
+    save_file(weights | {name: weights[name].repeat_interleave(2, 0)}, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"/{part}: .*{name}"):
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+
+
+@pytest.mark.parametrize(
     ("file", "key", "message"),
     [
         ("tokenizer/tokenizer_config.json", "model_max_length", "'model_max_length' is missing"),
+        ("clip/tokenizer_config.json", "model_max_length", "'model_max_length' is missing"),
         ("unet/config.json", "cross_attention_dim", "'cross_attention_dim' is missing"),
         ("clip/config.json", "model_type", "'model_type' is missing"),
     ],
@@ -148,6 +167,54 @@ def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
     (folder / file).unlink()
     with pytest.raises(InputError, match=message):
         backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+
+
+@pytest.mark.parametrize(
+    ("file", "values", "message"),
+    [
+        ("scheduler/scheduler_config.json", {"beta_schedule": "steep"}, "no readable noise schedule: steep"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": "many"}, "no readable noise schedule"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "no readable noise schedule"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "x0"}, "'x0'; must be epsilon, v_prediction or sample"),
+        ("clip/preprocessor_config.json", {"crop_size": 32}, "images, 32x32, do not fit CLIP's, 16x16"),
+        ("clip/preprocessor_config.json", {"size": "large"}, "can't prepare an image"),
+        ("clip/tokenizer.json", {"model": None}, "clip: no readable tokenizer"),
+        ("tokenizer/tokenizer.json", {"model": None}, "tokenizer: no readable tokenizer"),
+    ],
+)
+def test_a_value_that_is_of_no_use_is_told_in_one_line(folder, tmp_path, file, values, message):
+    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | values))
+    with pytest.raises(InputError, match=message) as error:
+        backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+    assert "\n" not in str(error.value)
+
+
+def test_a_second_try_keeps_nothing_of_the_first(folder, tmp_path):
+    backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+    for file in ("clip/tokenizer.json", "tokenizer/tokenizer.json"):
+        kept = (folder / file).rename(tmp_path / "kept")
+        with pytest.raises(InputError, match="holds no tokenizer"):
+            backbone_sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        kept.rename(folder / file)
+
+
+@pytest.mark.parametrize("tower", ["text_model", "vision_model"])
+def test_an_encoder_without_a_tower_is_refused(folder, tmp_path, tower):
+    path = folder / "clip" / "model.safetensors"
+    weights = {name: w for name, w in load_file(path).items() if not name.startswith(tower)}
+    save_file(weights, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"weights are missing: {tower}"):
+        backbone_sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+
+
+@pytest.mark.parametrize(
+    ("file", "message"),
+    [("tokenizer.json", "holds no tokenizer"), ("preprocessor_config.json", "no readable configuration")],
+)
+def test_an_encoder_without_its_files_is_refused(folder, tmp_path, file, message):
+    (folder / "clip" / file).unlink()
+    with pytest.raises(InputError, match=message):
+        backbone_sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
 
 
 def test_an_encoder_must_be_a_clip_and_pinned(folder, tmp_path):
@@ -200,5 +267,15 @@ def test_the_package_ships_no_networks_yet_and_says_so(root, tmp_path):
 def test_a_device_that_is_not_there_is_refused():
     assert device("cpu") == torch.device("cpu")
     assert device("auto").type in ("cpu", "cuda", "mps")
-    with pytest.raises(ParameterError, match="cuda:99"):
-        device("cuda:99")
+    for name in ("cuda:99", "cuda:", "cuda:first", "tpu"):
+        with pytest.raises(ParameterError, match=f"'{name}'"):
+            device(name)
+
+
+def test_a_gpu_by_number_becomes_the_current_one(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
+    for name in ("cuda:1", "cuda", "cpu:0"):
+        assert device(name) == torch.device(name)
+    assert chosen == [1]

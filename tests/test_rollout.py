@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from recipevis import images, rollout
 from recipevis.annotations import Recipe, Step
@@ -182,6 +183,28 @@ def test_a_folder_that_is_no_model_is_told(tmp_path, pipeline):
         rollout.load_pipeline(tmp_path, "cpu")
     pipeline.save_pretrained(tmp_path / "model")
     (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
+    with pytest.raises(InputError, match="not a whole RecipeVis model"):
+        rollout.load_pipeline(tmp_path / "model", "cpu")
+
+
+@pytest.mark.parametrize("part", ["conditioner", "unet", "vae"])
+def test_a_model_with_broken_weights_is_told(tmp_path, pipeline, part):
+    pipeline.save_pretrained(tmp_path / "model")
+    path = tmp_path / "model" / part / "diffusion_pytorch_model.safetensors"
+    weights = load_file(path)
+    name = min(weights)
+    save_file({key: w for key, w in weights.items() if key != name}, path, metadata={"format": "pt"})
+    with pytest.raises(InputError, match=f"{part} lacks the weight {name}"):
+        rollout.load_pipeline(tmp_path / "model", "cpu")
+    path.write_bytes(b"no safetensors")
+    with pytest.raises(InputError, match="not a whole RecipeVis model"):
+        rollout.load_pipeline(tmp_path / "model", "cpu")
+
+
+def test_a_model_with_broken_text_weights_is_told(tmp_path, pipeline):
+    """transformers lets the safetensors library's own error through."""
+    pipeline.save_pretrained(tmp_path / "model")
+    (tmp_path / "model" / "text_encoder" / "model.safetensors").write_bytes(b"no safetensors")
     with pytest.raises(InputError, match="not a whole RecipeVis model"):
         rollout.load_pipeline(tmp_path / "model", "cpu")
 

@@ -114,7 +114,9 @@ def publish_clip(folder: Path) -> None:
         sizes = ("hidden_size", "intermediate_size", "num_attention_heads", "num_hidden_layers", "projection_dim")
         short = {key: text[key] for key in (*sizes, "vocab_size", "max_position_embeddings")}
         short["eos_token_id"] = vocabulary()[END]  # the class's default, which the published file relies on
-        return values | {"text_config": text, "text_config_dict": short}
+        vision = {key: value for key, value in values["vision_config"].items() if key != "image_size"}
+        older = {"text_config_dict": short, "vision_config_dict": values["vision_config"]}
+        return values | {"text_config": text, "vision_config": vision} | older
 
     position = {"text_model.embeddings.position_ids": torch.arange(TOKENS)[None]}
     position |= {"vision_model.embeddings.position_ids": torch.arange(5)[None]}
@@ -170,6 +172,7 @@ def test_images_are_prepared_as_by_a_processor_with_the_same_sizes(backbone):
     modern = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     ours, expected = (p(picture, return_tensors="pt").pixel_values for p in (backbone.processor, modern))
     assert torch.equal(ours, expected)
+    assert backbone.differentiable_preprocessing(32)(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 16, 16)
 
 
 def test_the_schedule_predicts_noise_unclipped_from_step_981(backbone):
