@@ -43,8 +43,10 @@ PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("P
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "setup: RecipeVis needs Python 3.11 or later; choose one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
+	@echo "setup: installing packages into .venv, two or three minutes"
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt \
+	  --config-settings editable_mode=compat
 	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \
 	  { read -r folder; echo '$(PTH)' > "$$folder/recipevis-path.pth"; }
 	@touch $@

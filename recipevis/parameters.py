@@ -15,6 +15,8 @@ from ruamel.yaml.error import YAMLError
 
 from recipevis.errors import ParameterError
 
+KITCHEN_BACKBONE = Path(__file__).parent / "kitchen" / "backbone"  # the demo's networks, in a version that ships them
+
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -182,6 +184,8 @@ class Backbone(Section):
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> "Backbone":
+        if self.source == "kitchen" and not KITCHEN_BACKBONE.is_dir():
+            raise ValueError("source = 'kitchen': this version ships no networks; take random, folder or hub")
         if self.source == "folder" and self.folder is None:
             raise ValueError("folder = empty: source 'folder' needs one")
         return self
