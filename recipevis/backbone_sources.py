@@ -5,7 +5,6 @@ Each writes a folder in the layout that `backbone` describes. safetensors only: 
 
 import shutil
 from collections.abc import Sequence
-from importlib import resources
 from pathlib import Path
 
 import huggingface_hub
@@ -23,6 +22,7 @@ from recipevis.parameters import Backbone, RandomNetworks
 
 DIFFUSION_PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
 _NETWORKS = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
+KITCHEN = Path(__file__).parent / "kitchen"  # where the toy kitchen's networks lie
 _CONFIGURATIONS = ("*.json", "*.txt")
 _VARIANTS = ["*.fp16.*", "*.non_ema.*", "safety_checker/*"]
 
@@ -70,17 +70,13 @@ def from_folder(diffusion: Path, clip: Path, target: Path) -> None:
 
 
 def from_package(target: Path) -> None:
-    """Copy the demo's networks, which ship with the package.
+    """Copy the toy kitchen's networks, which ship with the package.
 
     Raises:
-        InputError: this version ships none.
+        InputError: they are not there.
     """
-    shipped = resources.files("recipevis.kitchen") / "backbone"
-    if not shipped.is_dir():
-        raise InputError("backbone.source = 'kitchen': this version ships no networks; take random, folder or hub")
-    with resources.as_file(shipped) as folder:
-        _copy_diffusion(folder, target)
-        _copy_clip(folder / "clip", target / "clip")
+    _copy_diffusion(KITCHEN / "backbone", target)
+    _copy_clip(KITCHEN / "backbone" / "clip", target / "clip")
     _finish(target, {"source": "kitchen", "stable_diffusion": "kitchen", "clip": "kitchen"})
 
 
@@ -94,19 +90,19 @@ def fetch_encoder(name: str | None, revision: str | None, target: Path) -> None:
     """Bring the second CLIP that only measures into `target`, beside `encoder.json`, which says what it is.
 
     Args:
-        name: a folder, or an id on the hub; None: no second CLIP.
+        name: `kitchen` for the toy kitchen's own, a folder, or an id on the hub; None: no second CLIP.
         revision: the hub's commit.
 
     Raises:
         InputError: it isn't there, isn't pinned, is no whole CLIP, or holds no safetensors.
     """
     if name is not None:
-        folder = store.user_path(name)
-        if not folder.is_dir() and not revision:
+        folder = KITCHEN / "encoder" if name == "kitchen" else store.user_path(name)
+        if name != "kitchen" and not folder.is_dir() and not revision:
             raise InputError(
                 f"evaluate.encoder = {name!r}: no such folder, and on the hub evaluate.encoder_revision is needed"
             )
-        _copy_clip(folder if folder.is_dir() else _snapshot(name, revision, ("",)), target)
+        _copy_clip(folder if name == "kitchen" or folder.is_dir() else _snapshot(name, revision, ("",)), target)
         _check_clip(target)
     store.write_json(target / "encoder.json", {"encoder": name, "revision": revision})
 

@@ -1,4 +1,4 @@
-"""What an evaluation reports: every metric for the model, four floors and one ceiling, with intervals.
+"""What an evaluation reports: every metric for the model, four floors, a control and a ceiling, with intervals.
 
 Scores are kept an image at a time, summed over the images of a video, and resampled over videos: a video is one
 recipe, and its steps are not independent.
@@ -22,9 +22,10 @@ from recipevis.randomness import numpy_generator
 
 MODES = ("autoregressive", "teacher_forced")  # the first is the headline
 CEILING = ("vae_round_trip",)
+CONTROLS = (floors.WRONG_PREVIOUS,)
 FLOORS = ("copy_previous", "mean_image", "other_recipe", "untouched_backbone")
 # The pictures behind a row's entries, one a mode. What looks at no drawn image is the same picture in both modes.
-ROWS = {"model": MODES} | {row: (row, row) for row in (*FLOORS, *CEILING)}
+ROWS = {"model": MODES} | {row: (row, row) for row in (*CONTROLS, *FLOORS, *CEILING)}
 GROUPS = {"all": 0, "after_first": 1}  # the first step that counts
 HEADLINE = ("clip_l2", "clip_cosine", "psnr", "ssim")
 
@@ -152,6 +153,49 @@ def _summary(table: pd.DataFrame, resamples: int, seed: int) -> dict:
     return {**intervals, "images": len(table), "videos": len(counts), "psnr_capped": capped}
 
 
+def margins(scores: pd.DataFrame, resamples: int, seed: int) -> dict:
+    """By how much the model differs from each other row on the same images: `{row: {mode: {group: {metric: ...}}}}`.
+
+    Each entry is `{mean, low, high}` of model minus row, paired: the interval is of the difference, by a bootstrap over
+    videos. Above zero in `psnr`, `ssim` and `ssim_uniform`, below zero in CLIP's metrics: the model is better.
+
+    Args:
+        scores: from `score`.
+        resamples, seed: see `summarise`.
+    """
+    pictures = {picture for pair in ROWS.values() for picture in pair}
+    by_picture = {name: scores[scores.picture == name].set_index("sample_id") for name in pictures}
+    return {
+        row: {
+            mode: {
+                group: paired(by_picture[mode], by_picture[picture], first, resamples, seed)
+                for group, first in GROUPS.items()
+            }
+            for mode, picture in zip(MODES, pictures, strict=True)
+        }
+        for row, pictures in ROWS.items()
+        if row != "model"
+    }
+
+
+def paired(mine: pd.DataFrame, theirs: pd.DataFrame, first_step: int, resamples: int, seed: int) -> dict:
+    """Paired difference, mine minus theirs, of each metric over the images that both have.
+
+    Args:
+        mine, theirs: rows of `score` of one picture each, indexed by `sample_id`; of one run or of two.
+        first_step: steps before it don't count.
+        resamples, seed: see `summarise`.
+
+    Returns:
+        `{metric: {mean, low, high}}` with `images` and `videos`; see `margins`.
+    """
+    names = metric_names(mine.reset_index())
+    both = mine[(mine.step >= first_step) & mine.index.isin(theirs.index)]
+    difference = both[["picture", "video_id", "step"]].join(both[names] - theirs.loc[both.index, names])
+    summary = _summary(difference.reset_index(), resamples, seed)
+    return {name: value for name, value in summary.items() if name != "psnr_capped"}
+
+
 def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """95 % interval of each metric's mean over images, [metrics] each, when whole videos are drawn anew.
 
@@ -208,9 +252,9 @@ class Line:
 
 
 def table(rows: dict, group: str) -> list[Line]:
-    """The lines of a table over one of `GROUPS`, in the order to read them: ceiling, model, floors."""
+    """The lines of a table over one of `GROUPS`, in the order to read them: ceiling, model, control, floors."""
     lines = []
-    for row in (*CEILING, "model", *FLOORS):
+    for row in (*CEILING, "model", *CONTROLS, *FLOORS):
         for mode in MODES if len(set(ROWS[row])) > 1 else MODES[:1]:
             lines.append(Line(row, mode if len(set(ROWS[row])) > 1 else None, rows[row][mode][group]))
     return lines

@@ -1,6 +1,7 @@
 """What a drawn image is held against beside the true frame: pictures that are to be had without training.
 
-Most floors are true frames or made of them; the untouched backbone and the ceiling were drawn by the stage `sample`.
+Most floors are true frames or made of them; the untouched backbone, the model shown a wrong image and the ceiling
+were drawn by the stage `sample`.
 """
 
 from collections.abc import Sequence
@@ -15,7 +16,8 @@ from recipevis.errors import InputError
 from recipevis.progress import track
 from recipevis.randomness import numpy_generator
 
-DRAWN = ("autoregressive", "teacher_forced", "untouched_backbone", "vae_round_trip")  # folders below samples/
+WRONG_PREVIOUS = "wrong_previous"  # the model, shown what `other_recipe` gives as the image before
+DRAWN = ("autoregressive", "teacher_forced", WRONG_PREVIOUS, "untouched_backbone", "vae_round_trip")
 
 
 def mean_image(paths: Sequence[str]) -> np.ndarray:
@@ -62,7 +64,7 @@ def pictures(
         seed: of `other_recipe`.
 
     Returns:
-        uint8 [h, w, 3] each; without `other_recipe` where there is but one recipe.
+        uint8 [h, w, 3] each; without `other_recipe` and `wrong_previous` where there is but one recipe.
 
     Raises:
         InputError: a picture can't be read.
@@ -76,7 +78,9 @@ def pictures(
     }
     if other:
         compared["other_recipe"] = _read(Path(other))
-    for name in DRAWN:
+    for name in DRAWN:  # folders below samples/
+        if name == WRONG_PREVIOUS and not other:
+            continue
         compared[name] = _read(drawn / name / f"{sample.sample_id}.png")
     return compared
 

@@ -15,8 +15,6 @@ from ruamel.yaml.error import YAMLError
 
 from recipevis.errors import ParameterError
 
-KITCHEN_BACKBONE = Path(__file__).parent / "kitchen" / "backbone"  # the demo's networks, in a version that ships them
-
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -184,8 +182,6 @@ class Backbone(Section):
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> "Backbone":
-        if self.source == "kitchen" and not KITCHEN_BACKBONE.is_dir():
-            raise ValueError("source = 'kitchen': this version ships no networks; take random, folder or hub")
         if self.source == "folder" and self.folder is None:
             raise ValueError("folder = empty: source 'folder' needs one")
         return self
@@ -250,7 +246,9 @@ class Sample(Section):
 class Evaluate(Section):
     """Metrics and their intervals."""
 
-    encoder: str | None = Field(description="a second CLIP that measures: hub id or folder; empty: none")
+    encoder: str | None = Field(
+        description="a second CLIP that measures: kitchen (its own), hub id or folder; empty: none"
+    )
     encoder_revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
         description="the second CLIP's commit on the hub; empty for a folder"
     )

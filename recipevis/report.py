@@ -48,6 +48,9 @@ _LINES = {
     ("model", "teacher_forced"): (
         None, "model forced", "From the true images", "each step from the true image before it"
     ),
+    ("wrong_previous", None): (
+        "Control", "control", "Shown a wrong image", "a frame of another recipe as the image before: is it looked at?"
+    ),
     ("copy_previous", None): (
         "Floors", "floor", "Previous image, copied", "the true image of the step before; blank for a first step"
     ),

@@ -20,6 +20,7 @@ from recipevis.annotations import Recipe
 from recipevis.backbone import Backbone, configuration
 from recipevis.conditioning import Conditioner
 from recipevis.errors import InputError
+from recipevis.floors import WRONG_PREVIOUS, other_recipe
 from recipevis.fusers import FUSERS
 from recipevis.pipeline import RecipePipeline, assemble
 from recipevis.progress import meter
@@ -119,6 +120,9 @@ def draw_all(table: pd.DataFrame, sampler: Sampler, backbone: Backbone, batch_si
     def true_previous(rows: pd.DataFrame) -> list[np.ndarray]:
         return [images.read(path) if path else blank for path in rows["previous_image"]]
 
+    def wrong_previous(rows: pd.DataFrame) -> list[np.ndarray]:
+        return [images.read(other_recipe(table, key, sampler.seed)) for key in rows["sample_id"]]
+
     def drawn_previous(rows: pd.DataFrame) -> list[np.ndarray]:
         before = [folder / AUTOREGRESSIVE / f"{r.video_id}_{r.step - 1:02d}.png" for r in rows.itertuples()]
         return [images.read(path) if step else blank for path, step in zip(before, rows["step"], strict=True)]
@@ -134,6 +138,7 @@ def draw_all(table: pd.DataFrame, sampler: Sampler, backbone: Backbone, batch_si
         for way, groups, draw in (
             (AUTOREGRESSIVE, [rows for _, rows in table.groupby("step")], with_model(drawn_previous)),
             (TEACHER_FORCED, [scored], with_model(true_previous)),
+            (WRONG_PREVIOUS, [scored] if scored["video_id"].nunique() > 1 else [], with_model(wrong_previous)),
             (UNTOUCHED_BACKBONE, [scored], with_model(true_previous, untouched)),
             (VAE_ROUND_TRIP, [scored], round_trip),
         )

@@ -20,7 +20,7 @@ import filelock
 
 from recipevis import encoding, store, video
 from recipevis.errors import InputError, SourceError
-from recipevis.kitchen import recipes, rendering
+from recipevis.kitchen import canvas, food, recipes, rendering, tools
 from recipevis.parameters import Dataset, Download
 
 # Why a video is not there: a closed list, shown in docs/data.md.
@@ -120,7 +120,8 @@ class Kitchen(Source):
 
     def __init__(self, seed: int):
         # Another renderer renders something else under the same ids.
-        code = hashlib.sha256(b"".join(Path(m.__file__).read_bytes() for m in (recipes, rendering, encoding)))
+        modules = (recipes, canvas, food, tools, rendering, encoding)
+        code = hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules))
         super().__init__(f"kitchen-{seed}-{code.hexdigest()[:12]}")
         self._seed = seed
 

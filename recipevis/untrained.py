@@ -33,11 +33,9 @@ def save(sizes: RandomNetworks, target: Path) -> None:
         for name, network in make(sizes).items():
             network.save_pretrained(target / name, max_shard_size="100GB")
     tokenizer = _byte_tokenizer(sizes.text.vocabulary, sizes.text.tokens)
-    side = sizes.vision.pixels
-    processor = CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
-    for part, where in ((tokenizer, "tokenizer"), (tokenizer, "clip"), (processor, "clip")):
+    for part, where in ((tokenizer, "tokenizer"), (tokenizer, "clip"), (processor(sizes), "clip")):
         part.save_pretrained(target / where)
-    _random_scheduler(sizes).save_pretrained(target / "scheduler")
+    scheduler(sizes).save_pretrained(target / "scheduler")
 
 
 def make(sizes: RandomNetworks) -> dict[str, torch.nn.Module]:
@@ -108,7 +106,13 @@ def _random_unet(sizes: RandomNetworks) -> UNet2DConditionModel:
     )
 
 
-def _random_scheduler(sizes: RandomNetworks) -> DDPMScheduler:
+def processor(sizes: RandomNetworks) -> CLIPImageProcessorPil:
+    """CLIP's preprocessing at the vision tower's size."""
+    side = sizes.vision.pixels
+    return CLIPImageProcessorPil(size={"shortest_edge": side}, crop_size={"height": side, "width": side})
+
+
+def scheduler(sizes: RandomNetworks) -> DDPMScheduler:
     """Stable Diffusion's schedule, or its rescaled form that ends in pure noise."""
     return DDPMScheduler(
         beta_start=0.00085,

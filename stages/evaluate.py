@@ -8,28 +8,29 @@ from recipevis.backbone import clip_images, device
 from recipevis.parameters import Parameters
 from stages import run, work_folder
 
-TOWERS = {"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}
-
 
 def main(p: Parameters) -> None:
     """Score, or go on with an interrupted scoring, then report."""
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
     table = triplets.read(Path("data/triplets.csv"))
     mean = floors.mean_image(table[table["subset"] == "training"]["image"].tolist())
-    encoders = clip_images(TOWERS, device(p.device))
+    towers = {"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}
+    encoders = clip_images(towers, device(p.device))
     files = {"training": "models/recipevis/training", "dataset": "data/dataset", "survivors": "data/survivors"}
     about = {name: json.loads(Path(f"{path}.json").read_text("utf-8")) for name, path in files.items()}
-    curves = {"train": Path("plots/train.png"), "drift": Path("plots/drift.png")}
+    curves = {name: Path(f"plots/{name}.png") for name in ("train", "drift")}
     with work_folder("evaluate") as work:
         scores = evaluation.score(samples, drawn, mean, p.frames.blank, p.seed, encoders, work / "scores")
         rows, drift = evaluation.summarise(scores, p.evaluate.resamples, p.seed), evaluation.drift(scores)
-        experiment = {"fuser": p.fuser, "seed": p.seed, "cycle_weight": p.cycle.weight}
+        experiment = {"fuser": p.fuser, "seed": p.seed, "cycle_weight": p.cycle.weight, "steps": p.train.steps}
         experiment["data_hash"] = about["survivors"]["hash"]
         experiment["backbone"] = json.loads(Path("models/backbone/backbone.json").read_text("utf-8"))
-        result = {"experiment": {**experiment, "steps": p.train.steps}, **evaluation.norms(scores), "rows": rows}
+        result = {"experiment": experiment, **evaluation.norms(scores), "rows": rows}
+        result["margins"] = evaluation.margins(scores, p.evaluate.resamples, p.seed)
         store.write_text(Path("plots/drift.csv"), drift.to_csv(index=False, lineterminator="\n"))
         plots.drift(drift, curves["drift"])
         report.write(work / "reports", result, samples, drawn, p.evaluate.strips, plots=curves, **about)
+        store.write_text(work / "reports/images.csv", scores.to_csv(index=False, lineterminator="\n"))
         store.publish(work / "reports", Path("reports"))
         store.write_json(Path("metrics.json"), evaluation.headline(rows))
 

@@ -257,11 +257,18 @@ def test_the_second_encoder_may_be_absent_or_a_folder(folder, tmp_path):
     assert ClipImages(tmp_path / "second", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 24)
 
 
-def test_the_package_ships_no_networks_yet_and_says_so(root, tmp_path):
-    settings = load(root / "params.yaml", ["attend_to_image"]).backbone.model_copy(update={"source": "kitchen"})
+def test_the_package_ships_the_kitchens_networks(root, tmp_path):
+    settings = load(root / "params.yaml", ["attend_to_image"]).backbone
     assert isinstance(settings, Settings)
-    with pytest.raises(InputError, match="ships no networks"):
-        backbone_sources.make(settings, tmp_path / "backbone")
+    assert settings.source == "kitchen"
+    backbone_sources.make(settings, tmp_path / "backbone")
+    backbone = Backbone(tmp_path / "backbone")
+    assert backbone.origin["source"] == "kitchen"
+    assert backbone.scheduler.config.rescale_betas_zero_snr
+    backbone_sources.fetch_encoder("kitchen", None, tmp_path / "encoder")
+    assert ClipImages(tmp_path / "encoder", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 96)
+    shipped = [path for path in backbone_sources.KITCHEN.rglob("*") if path.suffix in (".safetensors", ".json")]
+    assert sum(path.stat().st_size for path in shipped) < 12e6
 
 
 def test_a_device_that_is_not_there_is_refused():

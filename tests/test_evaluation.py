@@ -32,7 +32,13 @@ def plain(path, *colour):
 @pytest.fixture
 def drawn(tmp_path):
     """Three recipes of two types; a step has grey level 20 (video + 1) + step, each drawn picture is off by its own."""
-    offsets = {"autoregressive": 5, "teacher_forced": 3, "untouched_backbone": 9, "vae_round_trip": 0}
+    offsets = {
+        "autoregressive": 5,
+        "teacher_forced": 3,
+        "wrong_previous": 7,
+        "untouched_backbone": 9,
+        "vae_round_trip": 0,
+    }
     rows = []
     for video, (recipe_type, steps) in enumerate([("a", 3), ("a", 2), ("b", 2)]):
         previous = ""
@@ -78,6 +84,7 @@ def test_every_row_is_scored_against_the_true_frame(drawn):
     scores = scored(drawn).set_index(["picture", "sample_id"]).sort_index()
     assert scores.psnr["autoregressive", "v0_02"] == pytest.approx(psnr_of(5))
     assert scores.psnr["teacher_forced", "v2_01"] == pytest.approx(psnr_of(3))
+    assert scores.psnr["wrong_previous", "v2_00"] == pytest.approx(psnr_of(7))
     assert scores.psnr["untouched_backbone", "v2_00"] == pytest.approx(psnr_of(9))
     assert scores.psnr["vae_round_trip", "v2_00"] == 60
     assert scores.psnr["mean_image", "v0_01"] == pytest.approx(psnr_of(50 - 21))
@@ -112,8 +119,14 @@ def test_a_floor_that_one_recipe_cant_have_is_empty(drawn):
 def test_rows_and_groups(drawn):
     rows = evaluation.summarise(scored(drawn), 100, 0)
     assert list(rows) == [
-        "model", "copy_previous", "mean_image", "other_recipe", "untouched_backbone", "vae_round_trip"
-    ]  # fmt: skip
+        "model",
+        "wrong_previous",
+        "copy_previous",
+        "mean_image",
+        "other_recipe",
+        "untouched_backbone",
+        "vae_round_trip",
+    ]
     assert all(list(row) == ["autoregressive", "teacher_forced"] for row in rows.values())
     assert all(row["autoregressive"] == row["teacher_forced"] for name, row in rows.items() if name != "model")
     for row in rows.values():
@@ -194,6 +207,35 @@ def test_steps_of_a_video_are_not_independent():
     assert (few["high"] - few["low"]) / 2 == pytest.approx(half, rel=0.1)
 
 
+def test_margins_are_paired(drawn):
+    scores = scored(drawn)
+    margins = evaluation.margins(scores, 500, 0)
+    rows = evaluation.summarise(scores, 500, 0)
+    assert margins.keys() == rows.keys() - {"model"}
+    for row, modes in margins.items():
+        for mode, groups in modes.items():
+            for group, entry in groups.items():
+                own, other = rows["model"][mode][group], rows[row][mode][group]
+                for metric in ("psnr", "ssim", "clip_l2"):
+                    assert entry[metric]["mean"] == pytest.approx(own[metric]["mean"] - other[metric]["mean"], abs=0.01)
+                assert (entry["images"], entry["videos"]) == (own["images"], own["videos"])
+    constant = margins["untouched_backbone"]["autoregressive"]["all"]["psnr"]  # 5 against 9 levels, on every image
+    assert constant["low"] == constant["high"] == constant["mean"] == evaluation.rounded(psnr_of(5) - psnr_of(9))
+
+
+def test_a_paired_interval_is_of_the_difference():
+    """Videos differ widely, the two pictures hardly: only the pairs tell them apart."""
+    random = np.random.default_rng(0)
+    videos = {f"v{video}": random.normal(20, 5, 4) for video in range(30)}
+    mine = table_of({video: values + 0.5 + random.normal(0, 0.1, 4) for video, values in videos.items()})
+    theirs = table_of(videos).sample(frac=1, random_state=0)
+    tables = [table.set_index("sample_id") for table in (mine, theirs)]
+    entry = evaluation.paired(*tables, 0, 1000, 0)
+    assert 0.4 < entry["psnr"]["low"] < 0.5 < entry["psnr"]["high"] < 0.6
+    assert evaluation.paired(*tables, 1, 1000, 0)["images"] == 90
+    assert evaluation.paired(tables[0], tables[1].iloc[:50], 0, 1000, 0)["images"] == 50
+
+
 def test_the_interval_is_the_seeds():
     scores = table_of({f"v{video}": [float(video)] for video in range(20)})
     assert evaluation.summarise(scores, 100, 0) == evaluation.summarise(scores, 100, 0)
@@ -213,7 +255,7 @@ def test_an_interrupted_run_goes_on_and_ends_with_the_same_scores(drawn, monkeyp
     seen = encoder.seen
     resumed = scored(drawn, "again", encoders={"clip": encoder})
     pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
-    assert encoder.seen - seen == 4 * 8  # two of three chunks, eight pictures a frame
+    assert encoder.seen - seen == 4 * 9  # two of three chunks, nine pictures a frame
 
 
 def interrupted(function, calls):
@@ -246,6 +288,7 @@ def test_the_table_is_ordered_to_be_read(drawn):
         ("vae_round_trip", None),
         ("model", "autoregressive"),
         ("model", "teacher_forced"),
+        ("wrong_previous", None),
         ("copy_previous", None),
         ("mean_image", None),
         ("other_recipe", None),

@@ -72,7 +72,7 @@ def test_everything_that_is_compared(tmp_path):
         }
         return {name: int(picture[0, 0, 0]) for name, picture in pictures.items()}
 
-    drawn = dict(zip(floors.DRAWN, (100, 101, 102, 103), strict=True))
+    drawn = dict(zip(floors.DRAWN, (100, 101, 102, 103, 104), strict=True))
     assert reds(1) == {"true": 20, "copy_previous": 10, "mean_image": 50, "other_recipe": 30, **drawn}
     assert reds(0)["copy_previous"] == 255
     assert reds(0, "black")["copy_previous"] == 0

@@ -66,7 +66,7 @@ def test_every_step_has_its_row_and_its_picture(source, tmp_path):
             assert saved.info == {}
             assert np.abs(np.array(saved) - expected).mean() < 1.5
         scene = kitchen.recipe(0, row.video_id).steps[row.step].done
-        drawn = np.array(images.square(Image.fromarray(rendering._picture(scene)), 64, "squash"))
+        drawn = np.array(images.square(Image.fromarray(rendering.picture(scene)), 64, "squash"))
         assert np.abs(drawn - expected).mean() < 4
 
 

@@ -37,8 +37,8 @@ def changed(tmp_path):
 def test_demo_is_offline_and_small():
     demo = load(ROOT / "params.yaml", FUSERS)
     assert demo.dataset.source == "kitchen"
-    assert demo.backbone.source in ("kitchen", "random")
-    assert demo.evaluate.encoder is None
+    assert demo.backbone.source == "kitchen"
+    assert demo.evaluate.encoder == "kitchen"
 
 
 def test_paper_parameters_are_the_papers():

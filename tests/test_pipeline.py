@@ -38,6 +38,7 @@ MINI = {
     "train.validation_images": 4,
     "train.checkpoint_every": 1,
     "sample.steps": 2,
+    "evaluate.encoder": None,
     "evaluate.resamples": 100,
 }
 
@@ -305,7 +306,7 @@ def test_samples(finished):
     expected = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
     assert list(samples) == expected
     assert list(samples["sample_id"]) == list(triplets[triplets["subset"] == "validation"]["sample_id"])
-    for kind in ("autoregressive", "teacher_forced", "untouched_backbone", "vae_round_trip"):
+    for kind in ("autoregressive", "teacher_forced", "wrong_previous", "untouched_backbone", "vae_round_trip"):
         drawn = sorted(path.stem for path in (finished.folder / "samples" / kind).iterdir())
         assert drawn == sorted(samples["sample_id"])
         with Image.open(finished.folder / "samples" / kind / f"{drawn[0]}.png") as image:
@@ -332,7 +333,12 @@ def test_evaluation(finished):
     assert (experiment["fuser"], experiment["steps"], experiment["cycle_weight"]) == ("attend_to_image", 4, 0.1)
     assert experiment["data_hash"] == finished.json("data/survivors.json")["hash"]
     floors = {"copy_previous", "mean_image", "other_recipe", "untouched_backbone"}
-    assert evaluation["rows"].keys() == {"model", "vae_round_trip"} | floors
+    assert evaluation["rows"].keys() == {"model", "vae_round_trip", "wrong_previous"} | floors
+    assert evaluation["margins"].keys() == evaluation["rows"].keys() - {"model"}
+    images = finished.table("reports/images.csv")
+    for row, picture in (("model", "autoregressive"), ("copy_previous", "copy_previous")):
+        mean = images[images["picture"] == picture]["psnr"].astype(float).mean()
+        assert evaluation["rows"][row]["autoregressive"]["all"]["psnr"]["mean"] == pytest.approx(mean, rel=1e-4)
     samples = finished.table("samples/samples.csv")
     for row in evaluation["rows"].values():
         for kind in row.values():

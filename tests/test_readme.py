@@ -6,6 +6,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -40,20 +41,22 @@ README = commands(ROOT / "README.md")
 def test_the_readme_shows_the_newcomers_commands():
     assert ["make", "demo"] in README
     assert ["make", "test"] in README
+    activation = README.index(["source", ".venv/bin/activate"])
+    assert README[activation + 2][:2] == ["recipevis", "generate"]
     quick_start = [
-        ["source", ".venv/bin/activate"],
         ["dvc", "exp", "run", "-S", "fuser=concat"],
         ["dvc", "metrics", "diff"],
         ["dvc", "metrics", "show"],
     ]
     first = README.index(quick_start[0])
-    assert README[first : first + 4] == quick_start
+    assert first > activation
+    assert README[first : first + 3] == quick_start
     assert ["cp", "params/paper.yaml", "params.yaml"] in README
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
 def test_every_command_exists(page):
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for words in commands(page):
         program, rest = words[0], words[1:]
         if program == "make":
@@ -107,6 +110,14 @@ def test_generate_as_in_the_readme_is_understood():
     context = command.make_context("generate", words[2:])
     assert context.params["recipe"] == Path("recipe.txt")
     assert context.params["model"] == Path("models/recipevis")
+
+
+def test_the_readme_draws_as_the_demo_samples():
+    words = next(words for words in README if words[:2] == ["recipevis", "generate"])
+    sample = load(ROOT / "params.yaml", FUSERS).sample
+    given = dict(pairwise(words))
+    assert int(given["--steps"]) == sample.steps
+    assert float(given["--guidance"]) == sample.guidance
 
 
 def test_every_stage_is_described():

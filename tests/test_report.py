@@ -25,7 +25,14 @@ def group(level, videos=3):
 @pytest.fixture
 def inputs(tmp_path):
     """What `report.page` takes: a recipe of three steps, the last two not scored, and one of a single step."""
-    levels = {"model": 5.0, "copy_previous": 9.0, "mean_image": 4.0, "other_recipe": 3.0, "untouched_backbone": 2.0}
+    levels = {
+        "model": 5.0,
+        "wrong_previous": 4.5,
+        "copy_previous": 9.0,
+        "mean_image": 4.0,
+        "other_recipe": 3.0,
+        "untouched_backbone": 2.0,
+    }
     rows = {
         row: {mode: {name: group(level) for name in evaluation.GROUPS} for mode in evaluation.MODES}
         for row, level in {**levels, "vae_round_trip": 30.0}.items()
@@ -144,7 +151,7 @@ def test_bars_lie_inside_their_column(inputs):
     bars = re.findall(
         r'<i style="left:([\d.]+)%;width:([\d.]+)%"></i><b style="left:([\d.]+)%">', report.page(**inputs)
     )
-    assert len(bars) == 2 * 7 * 5
+    assert len(bars) == 2 * 8 * 5
     for left, width, mean in (map(float, bar) for bar in bars):
         assert 0 <= left <= mean <= left + width <= 100.1
     assert min(float(left) for left, _, _ in bars) == 0
@@ -155,7 +162,7 @@ def test_small_distances_have_more_digits(inputs):
         for groups in modes.values():
             for entries in groups.values():
                 entries["clip_l2"] = entry(0.01234, 0.01111, 0.01357)
-    assert Page(report.page(**inputs)).text.count("0.0111 to 0.0136") == 1 + 2 * 7
+    assert Page(report.page(**inputs)).text.count("0.0111 to 0.0136") == 1 + 2 * 8
 
 
 def test_one_video_has_no_interval(inputs):

@@ -107,12 +107,28 @@ def test_each_step_is_drawn_from_the_one_drawn_before(
         assert np.array_equal(previous, true)
 
 
+def test_the_wrong_image_is_one_of_another_recipe(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
+    table, recorder, _ = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path / "samples")
+    scored = table[table["scored"] == 1]
+    assert recorder.calls[5][:2] == (scored["sample_id"].tolist(), scored["sentence"].tolist())
+    own = {video: [images.read(path) for path in rows["image"]] for video, rows in scored.groupby("video_id")}
+    for video, shown in zip(scored["video_id"], recorder.calls[5][2], strict=True):
+        assert not any(np.array_equal(shown, frame) for frame in own[video])
+        assert any(np.array_equal(shown, frame) for other in own.keys() - {video} for frame in own[other])
+
+
+def test_a_single_recipe_has_no_wrong_image(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
+    drawn(monkeypatch, recipes[:2], triplets, pipeline, tiny_backbone, tmp_path / "samples")
+    assert not (tmp_path / "samples" / "wrong_previous").exists()
+
+
 def test_what_lies_on_disk(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
     table, *_ = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path / "samples")
     scored = sorted(table[table["scored"] == 1]["sample_id"])
     for way, keys in {
         "autoregressive": sorted(table["sample_id"]),
         "teacher_forced": scored,
+        "wrong_previous": scored,
         "untouched_backbone": scored,
         "vae_round_trip": scored,
     }.items():
@@ -133,7 +149,7 @@ def test_whole_batches_are_not_drawn_again(monkeypatch, recipes, triplets, pipel
     _, second, untouched = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, folder, batch_size=2)
     assert [call[0] for call in second.calls] == [["a_01", "b_01"]]
     assert not untouched.calls
-    assert len(first.calls) == 6 + 4
+    assert len(first.calls) == 6 + 4 + 4
 
 
 def test_noise_depends_on_seed_and_sample_alone(pipeline):

@@ -1,7 +1,8 @@
-"""Recipes of the rendered kitchen, in YouCook2's form: a plain stand-in for cooking videos.
+"""Recipes of the toy kitchen, in YouCook2's form: what is said, and the scene that each step leaves.
 
-A recipe is a function of the seed and the video's id alone, so a renderer that knows both needs no file. Its
-first sentence names the colours of counter and vessel, each later one adds something or acts on what is there.
+The next picture depends on the sentence and on the picture before: the colours of counter and vessel are named in a
+recipe's first sentence only, and what is already in the vessel in no sentence after its own. A recipe is a function
+of the seed and the video's id alone, so a renderer that knows both needs no file.
 """
 
 from dataclasses import dataclass, replace
@@ -11,21 +12,144 @@ import numpy as np
 
 from recipevis.randomness import numpy_generator
 
-COLOURS = ("red", "blue", "green", "yellow", "orange", "purple", "white", "brown")
-# Per recipe type: the vessel, what goes into it, and what is done at the end.
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "brown")
+
+
+@dataclass(frozen=True)
+class RecipeType:
+    """What a type of recipe is made of.
+
+    Attributes:
+        vessel: bowl, pot, pan, tray, plate or dish.
+        bases: what fills the whole vessel; one of each group, in order.
+        toppings: what lies on it in heaps.
+        act: what is done to all of it.
+        finish: what is sprinkled over it.
+    """
+
+    vessel: str
+    bases: tuple[tuple[str, ...], ...]
+    toppings: tuple[str, ...]
+    act: str
+    finish: tuple[str, ...]
+
+
 TYPES = {
-    "salad": ("bowl", ("lettuce", "tomatoes", "onions", "olives", "cheese", "carrots"), "toss"),
-    "soup": ("pot", ("carrots", "onions", "beans", "potatoes", "mushrooms", "tomatoes"), "stir"),
-    "omelette": ("pan", ("eggs", "mushrooms", "cheese", "tomatoes", "spinach", "onions"), "pepper"),
-    "pizza": ("plate", ("cheese", "olives", "mushrooms", "tomatoes", "spinach", "onions"), "salt"),
+    "salad": RecipeType(
+        "bowl",
+        (("lettuce", "spinach"),),
+        ("tomatoes", "cucumbers", "olives", "carrots", "onions", "feta"),
+        "toss",
+        ("parmesan", "parsley"),
+    ),
+    "soup": RecipeType(
+        "pot",
+        (("vegetable stock", "tomato sauce", "cream"),),
+        ("carrots", "potatoes", "peas", "mushrooms", "broccoli", "chicken"),
+        "stir",
+        ("paprika", "parsley"),
+    ),
+    "omelette": RecipeType(
+        "pan",
+        (("beaten eggs",),),
+        ("mushrooms", "tomatoes", "peppers", "onions", "feta", "peas"),
+        "fold",
+        ("paprika", "parsley"),
+    ),
+    "pizza": RecipeType(
+        "tray",
+        (("dough",), ("tomato sauce", "cream")),
+        ("mushrooms", "olives", "peppers", "onions", "tomatoes", "feta"),
+        "bake",
+        ("basil", "parmesan"),
+    ),
+    "stir fry": RecipeType(
+        "pan",
+        (("noodles", "rice"),),
+        ("broccoli", "carrots", "peppers", "prawns", "mushrooms", "chicken"),
+        "toss",
+        ("basil", "parsley"),
+    ),
+    "rice bowl": RecipeType(
+        "bowl",
+        (("rice",),),
+        ("prawns", "cucumbers", "carrots", "chicken", "broccoli", "peas"),
+        "stir",
+        ("parsley", "paprika"),
+    ),
+    "pasta": RecipeType(
+        "plate",
+        (("noodles",), ("tomato sauce", "cream")),
+        ("mushrooms", "olives", "tomatoes", "prawns", "peas", "feta"),
+        "toss",
+        ("basil", "paprika"),
+    ),
+    "gratin": RecipeType(
+        "dish",
+        (("cream", "tomato sauce"),),
+        ("potatoes", "broccoli", "mushrooms", "carrots", "onions", "chicken"),
+        "bake",
+        ("paprika", "parsley"),
+    ),
+    "fruit tart": RecipeType(
+        "dish",
+        (("dough",), ("custard", "chocolate")),
+        ("strawberries", "blueberries", "kiwis", "oranges", "bananas", "raspberries"),
+        "bake",
+        ("sugar", "cocoa"),
+    ),
+    "fruit bowl": RecipeType(
+        "bowl",
+        (("yoghurt", "custard"),),
+        ("strawberries", "blueberries", "kiwis", "oranges", "bananas", "raspberries"),
+        "stir",
+        ("cocoa", "sugar"),
+    ),
 }
-_ADD = ("add {} to the {}", "put {} in the {}", "drop {} into the {}", "scatter {} over the {}")
+
+_POURED = {"vegetable stock", "tomato sauce", "cream", "beaten eggs", "custard", "chocolate", "yoghurt"}
+_FIRST = (
+    "place a {colour} {vessel} on the {counter} counter",
+    "put the {colour} {vessel} on a {counter} counter",
+    "take a {colour} {vessel} and set it on the {counter} counter",
+    "start on a {counter} counter with a {colour} {vessel}",
+    "on the {counter} counter get a {colour} {vessel} ready",
+)
+_POUR = (
+    "pour the {} into the {vessel}",
+    "pour in the {}",
+    "cover everything with {}",
+    "add the {} and let it settle",
+)
+_LAY = (
+    "lay the {} in the {vessel}",
+    "fill the {vessel} with {}",
+    "put in the {}",
+    "spread the {} in the {vessel}",
+    "start with the {}",
+)
+_ADD = (
+    "add {} to the {vessel}",
+    "chop the {} and put them in",
+    "scatter the {} over it",
+    "drop in the {}",
+    "slice the {} and add them to the {vessel}",
+    "arrange the {} on top",
+    "now add some {}",
+)
+_SPRINKLE = (
+    "sprinkle {} over it",
+    "finish with {}",
+    "dust everything with {}",
+    "season it with {} and serve",
+)
 _ACTS = {
-    "toss": "toss everything in the {}",
-    "stir": "stir what is in the {}",
-    "pepper": "grind black pepper over the {}",
-    "salt": "sprinkle salt over the {}",
+    "toss": ("toss everything together", "toss it all until well mixed", "mix everything with two spoons and toss"),
+    "stir": ("stir everything well", "stir until it is mixed", "stir with a wooden spoon"),
+    "fold": ("fold it in half", "fold one half over the other", "lift one side with a spatula and fold it"),
+    "bake": ("bake until golden", "put it in the oven and bake it", "bake for twenty minutes until crisp"),
 }
+_TOOLS = {"toss": "spoon", "stir": "spoon", "fold": "spatula", "bake": "mitt"}
 
 
 @dataclass(frozen=True)
@@ -34,11 +158,13 @@ class Scene:
 
     Attributes:
         counter: colour of the counter.
-        vessel: bowl, pot, pan or plate.
-        colour: the vessel's colour.
-        contents: ingredients in the vessel, in the order in which they came.
-        acts: what was done to them.
-        beside: an ingredient that waits beside the vessel, or nothing.
+        vessel: its kind; empty: none yet.
+        colour: the vessel's colour; empty: no vessel yet.
+        contents: what is in the vessel, in the order in which it came.
+        acts: what was done to it.
+        finish: what is sprinkled on it; empty: nothing.
+        board: what lies on the board; empty: nothing.
+        tool: what is held over the vessel: hand, jug, shaker, spoon, spatula or mitt; empty: nothing.
     """
 
     counter: str
@@ -46,7 +172,9 @@ class Scene:
     colour: str
     contents: tuple[str, ...] = ()
     acts: tuple[str, ...] = ()
-    beside: str = ""
+    finish: str = ""
+    board: str = ""
+    tool: str = ""
 
 
 @dataclass(frozen=True)
@@ -71,7 +199,7 @@ class KitchenRecipe:
 
 
 def recipe(seed: int, video_id: str) -> KitchenRecipe:
-    """The recipe of a video, 3 to 6 steps.
+    """The recipe of a video, 3 to 7 steps.
 
     Args:
         seed: `dataset.seed`.
@@ -80,29 +208,41 @@ def recipe(seed: int, video_id: str) -> KitchenRecipe:
     random = numpy_generator(seed, "kitchen", video_id)
     names = tuple(TYPES)
     recipe_type = names[int(video_id.rpartition("-")[2]) % len(names)]
-    vessel, ingredients, act = TYPES[recipe_type]
+    made = TYPES[recipe_type]
     counter, colour = (COLOURS[index] for index in random.choice(len(COLOURS), 2, replace=False))
-    chosen = [ingredients[index] for index in random.permutation(len(ingredients))[: random.integers(1, 5)]]
+    bases = [group[random.integers(len(group))] for group in made.bases]
+    toppings = [made.toppings[i] for i in random.permutation(len(made.toppings))[: random.integers(1, 4)]]
+    acts = [made.act] if random.random() < 0.6 else []
+    finish = [made.finish[random.integers(len(made.finish))]] if random.random() < 0.6 else []
 
-    scene = Scene(counter, vessel, colour)
-    bare = replace(scene, vessel="")
-    told = [(f"place a {colour} {vessel} on the {counter} counter", bare, scene)]
-    for name in chosen:
-        begun, scene = replace(scene, beside=name), replace(scene, contents=(*scene.contents, name))
-        told.append((_ADD[random.integers(len(_ADD))].format(name, vessel), begun, scene))
-    told.append((_ACTS[act].format(vessel), scene, replace(scene, acts=(act,))))
-    return _timed(recipe_type, told, bare, random)
+    def say(templates: tuple[str, ...], thing: str = "") -> str:
+        template = templates[random.integers(len(templates))]
+        said = template.format(thing, vessel=made.vessel, colour=colour, counter=counter)
+        return said.replace("a orange", "an orange")
+
+    scene = Scene(counter, made.vessel, colour)
+    told = [(say(_FIRST), replace(scene, vessel="", colour=""), scene)]
+    for name in [*bases, *toppings]:
+        waiting = replace(scene, board=name)
+        scene = replace(scene, contents=(*scene.contents, name))
+        templates = _ADD if name in toppings else _POUR if name in _POURED else _LAY
+        tool = "jug" if name in _POURED else "hand"
+        told.append((say(templates, name), waiting, replace(scene, board=name, tool=tool)))
+    for act in acts:
+        told.append((say(_ACTS[act]), scene, replace(scene, acts=(act,), tool=_TOOLS[act])))
+        scene = replace(scene, acts=(act,))
+    for name in finish[: 7 - len(told)]:
+        told.append((say(_SPRINKLE, name), scene, replace(scene, finish=name, tool="shaker")))
+    return _timed(recipe_type, told, random)
 
 
-def _timed(
-    recipe_type: str, told: list[tuple[str, Scene, Scene]], before: Scene, random: np.random.Generator
-) -> KitchenRecipe:
+def _timed(recipe_type: str, told: list[tuple[str, Scene, Scene]], random: np.random.Generator) -> KitchenRecipe:
     """Put the steps on a timeline of whole seconds, as YouCook2's."""
-    time, steps = int(random.integers(1, 4)), []
+    time, steps, before = int(random.integers(1, 4)), [], told[0][1]
     for sentence, begun, done in told:
         end = time + int(random.integers(3, 7))
         steps.append(KitchenStep(time, end, sentence, before, begun, done))
-        time, before = end + int(random.integers(1, 4)), done
+        time, before = end + int(random.integers(1, 4)), replace(done, tool="", board="")
     return KitchenRecipe(recipe_type, time, tuple(steps))
 
 

@@ -1,178 +1,130 @@
-"""Pictures of the kitchen's scenes: a counter seen from above, a vessel, a few coloured shapes."""
+"""Pictures of the toy kitchen, seen from above: a counter, a vessel with food in it, a board, a tool at work."""
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image
 
+from recipevis.kitchen.canvas import SCALE, SIDE, Canvas, Colour, shade
+from recipevis.kitchen.food import fill, on_board
 from recipevis.kitchen.recipes import KitchenRecipe, Scene
+from recipevis.kitchen.tools import TOOLS, arm
 
-WIDTH, HEIGHT, RATE = 320, 240, 2  # pixels, pixels, pictures a second
-_SUPERSAMPLING = 3  # drawn so many times as large, for smooth edges
-_CENTRE = (150, 122)  # of the vessel, pixels
-_BESIDE = (268, 60)  # of what waits beside it
+RATE = 2  # pictures a second
+CENTRE = (108, 146)  # of the vessel, pixels
+_BOARD = (214, 40)  # its centre
+_WOOD = (222, 190, 144)
 
-_PAINT = {
-    "red": (196, 58, 50),
-    "blue": (66, 110, 180),
-    "green": (88, 148, 92),
-    "yellow": (234, 200, 92),
-    "orange": (228, 140, 60),
-    "purple": (132, 92, 160),
-    "white": (236, 233, 226),
-    "brown": (150, 108, 76),
+PAINT: dict[str, Colour] = {
+    "red": (188, 62, 56),
+    "orange": (228, 140, 66),
+    "yellow": (238, 206, 104),
+    "green": (104, 154, 100),
+    "blue": (78, 122, 178),
+    "purple": (136, 98, 158),
+    "white": (240, 237, 230),
+    "brown": (142, 102, 74),
 }
-_RADIUS = {"bowl": 82, "pot": 78, "pan": 84, "plate": 88}  # pixels
-# Ingredient: shape, pieces, radius in pixels, colour, second colour.
-_LOOKS = {
-    "lettuce": ("leaf", 7, 24, (120, 180, 70), (164, 208, 110)),
-    "spinach": ("leaf", 7, 17, (46, 110, 56), (84, 148, 84)),
-    "tomatoes": ("disc", 6, 13, (214, 50, 40), (240, 110, 90)),
-    "onions": ("ring", 6, 13, (230, 214, 232), (180, 130, 186)),
-    "olives": ("ring", 7, 8, (52, 54, 40), (120, 120, 90)),
-    "cheese": ("block", 8, 11, (248, 208, 84), (252, 228, 140)),
-    "carrots": ("stick", 8, 16, (240, 128, 34), (250, 164, 84)),
-    "beans": ("stick", 9, 13, (84, 160, 70), (130, 196, 110)),
-    "potatoes": ("disc", 5, 16, (226, 198, 130), (240, 220, 166)),
-    "mushrooms": ("disc", 6, 12, (192, 164, 136), (228, 208, 184)),
-    "eggs": ("disc", 2, 34, (250, 248, 240), (250, 186, 40)),
-}
-_SPRINKLED = {"salt": (250, 250, 250), "pepper": (40, 36, 34)}
-_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # spreads pieces evenly over a disc
+_RADIUS = {
+    "bowl": 98,
+    "pot": 94,
+    "pan": 94,
+    "tray": 100,
+    "plate": 100,
+    "dish": 96,
+}  # of the vessel  # of the vessel, pixels
+_INSIDE = {"bowl": 82, "pot": 80, "pan": 80, "tray": 86, "plate": 76, "dish": 82}  # of its inside  # of its inside
 
 
 def video(recipe: KitchenRecipe) -> Iterator[np.ndarray]:
-    """The pictures of a recipe's video, uint8 RGB [HEIGHT, WIDTH, 3], RATE a second.
+    """The pictures of a recipe's video, uint8 RGB [SIDE, SIDE, 3], RATE a second.
 
-    A step's second half shows what it made. Between two steps the camera drifts and an arm is in the way, so the
-    wrong time gives the wrong picture.
+    A step's first quarter shows what waits on the board, the rest what the step made. Between two steps the camera
+    wobbles and an arm is in the way, so the wrong time gives the wrong picture.
     """
     for index in range(recipe.duration_s * RATE):
         time = index / RATE
         step = next((step for step in recipe.steps if time < step.end_s), None)
         if step is None:
-            yield _idle(recipe.steps[-1].done, index)
+            yield _idle(replace(recipe.steps[-1].done, tool="", board=""), index)
         elif time < step.start_s:
             yield _idle(step.before, index)
         else:
             # Strictly before the middle: the frame shown at the middle is of the done step.
-            yield _picture(step.begun if time < step.start_s + (step.end_s - step.start_s) / 4 else step.done)
+            yield picture(step.begun if time < step.start_s + (step.end_s - step.start_s) / 4 else step.done)
 
 
 def _idle(scene: Scene, index: int) -> np.ndarray:
-    """A scene out of place, with an arm across it."""
-    picture = Image.fromarray(_picture(scene))
-    shift = (1, 0, 6 * (index % 3) - 6, 0, 1, 4)
-    moved = picture.transform(picture.size, Image.Transform.AFFINE, shift, fillcolor=_PAINT[scene.counter])
-    arm = Image.new("L", (picture.width * 2, picture.height * 2))
-    ImageDraw.Draw(arm).line([(360 + 60 * (index % 2), 500), (330, 270)], fill=255, width=90)
-    moved.paste((96, 84, 110), mask=arm.resize(picture.size, Image.Resampling.BOX))
-    return np.asarray(moved)
+    """A scene as a moving camera sees it, with an arm across it."""
+    sway, turn = 5 * math.sin(1.7 * index), math.radians(2 * math.sin(1.1 * index))
+    cosine, sine = math.cos(turn), math.sin(turn)
+    affine = (cosine, sine, sway, -sine, cosine, 4 * math.cos(1.3 * index))
+    image = Image.fromarray(picture(scene))
+    image = image.transform(image.size, Image.Transform.AFFINE, affine, fillcolor=PAINT[scene.counter])
+    canvas = Canvas(image.resize((SIDE * SCALE, SIDE * SCALE)))
+    arm(canvas, (150 + 30 * math.sin(index), 150), (200, 330), 26)
+    return canvas.finished()
 
 
 @lru_cache(64)
-def _picture(scene: Scene) -> np.ndarray:
-    """One scene, uint8 RGB [HEIGHT, WIDTH, 3]."""
-    image = Image.new("RGB", (WIDTH * _SUPERSAMPLING, HEIGHT * _SUPERSAMPLING), _PAINT[scene.counter])
-    draw = ImageDraw.Draw(image)
-    for y in range(0, HEIGHT, 48):  # the counter's planks
-        _rectangle(draw, (0, y, WIDTH, y + 2), _shade(_PAINT[scene.counter], 0.9))
-    if scene.vessel:
-        _vessel(draw, scene)
-    for layer, name in enumerate(scene.contents):
-        _pieces(draw, name, _CENTRE, _RADIUS[scene.vessel] * 0.62, layer, mixed="toss" in scene.acts)
-    if "stir" in scene.acts:
-        for turn in range(3):  # a spoon's trace
-            radius = _RADIUS[scene.vessel] * (0.25 + 0.2 * turn)
-            box = _box(_CENTRE, radius)
-            draw.arc(box, 20 + 80 * turn, 200 + 80 * turn, fill=(255, 244, 220), width=4 * _SUPERSAMPLING)
-    for name in scene.acts:
-        if name in _SPRINKLED:
-            for x, y in _spread(60, _CENTRE, _RADIUS[scene.vessel] * 0.7, 0.5):
-                _disc(draw, (x, y), 2, _SPRINKLED[name])
-    if scene.beside:
-        _disc(draw, (_BESIDE[0] + 4, _BESIDE[1] + 6), 44, _shade(_PAINT[scene.counter], 0.75))
-        _disc(draw, _BESIDE, 44, (216, 212, 204))
-        _pieces(draw, scene.beside, _BESIDE, 24, 0)
-    return np.asarray(image.reduce(_SUPERSAMPLING))
+def picture(scene: Scene) -> np.ndarray:
+    """One scene, uint8 RGB [SIDE, SIDE, 3]."""
+    canvas = Canvas(_still(scene.counter, scene.vessel, scene.colour).copy())
+    if scene.contents:
+        fill(canvas, scene, CENTRE, _INSIDE[scene.vessel] - 4, shade(PAINT[scene.colour], 0.6))
+    if scene.board:
+        on_board(canvas, scene.board)
+    if scene.tool:
+        TOOLS[scene.tool](canvas)
+    return canvas.finished()
 
 
-def _vessel(draw: ImageDraw.ImageDraw, scene: Scene) -> None:
-    """The vessel with its shadow, handle and inside."""
-    colour, radius, (x, y) = _PAINT[scene.colour], _RADIUS[scene.vessel], _CENTRE
-    shadow = _shade(_PAINT[scene.counter], 0.75)
-    _disc(draw, (x + 8, y + 12), radius, shadow)
-    if scene.vessel == "pan":
-        _rectangle(draw, (x + radius - 8, y + 2, WIDTH, y + 26), shadow)
-        _rectangle(draw, (x + radius - 8, y - 12, WIDTH - 6, y + 12), (70, 62, 58))
-    if scene.vessel == "pot":
+@lru_cache(256)
+def _still(counter: str, vessel: str, colour: str) -> Image.Image:
+    """What stays the same through a recipe: counter, board, empty vessel."""
+    paint = PAINT[counter]
+    canvas = Canvas(Image.new("RGB", (SIDE * SCALE, SIDE * SCALE), paint))
+    for row in range(6):  # planks and their grain
+        canvas.line([(-9, row * 52 + 20), (265, row * 52 + 20)], 2, shade(paint, 0.88))
+        for grain in range(2):
+            y = row * 52 + 36 + 18 * grain
+            canvas.line(
+                [(30 + 70 * ((row + grain) % 3), y), (110 + 70 * ((row + grain) % 3), y + 1)], 2, shade(paint, 0.94)
+            )
+    canvas.shadow(lambda c: c.slab(_BOARD, (58, 46), 12, (255, 255, 255)))
+    canvas.slab(_BOARD, (58, 46), 12, _WOOD)
+    for y in (14, 40, 66):
+        canvas.line([(162, y), (262, y)], 1.5, shade(_WOOD, 0.94))
+    if vessel:
+        canvas.shadow(lambda c: _outline(c, vessel, (255, 255, 255)), 0.45, 12)
+        _outline(canvas, vessel, PAINT[colour])
+        _vessel(canvas, vessel, PAINT[colour])
+    return canvas.image
+
+
+def _outline(canvas: Canvas, vessel: str, colour: Colour) -> None:
+    (x, y), radius = CENTRE, _RADIUS[vessel]
+    if vessel == "dish":
+        canvas.slab(CENTRE, (radius, radius * 0.94), 30, colour)
+        return
+    if vessel == "pan":
+        canvas.line([(x + 60, y + 60), (x + 150, y + 150)], 20, shade(colour, 0.55) if sum(colour) < 765 else colour)
+    if vessel == "pot":
         for side in (-1, 1):
-            _disc(draw, (x + side * radius, y), 16, _shade(colour, 0.7))
-    _disc(draw, _CENTRE, radius, colour)
-    inside = {"bowl": 0.82, "pot": 0.6, "pan": 0.55, "plate": 1.12}[scene.vessel]
-    _disc(draw, _CENTRE, radius * (0.7 if scene.vessel == "plate" else 0.88), _shade(colour, inside))
+            canvas.slab((x + side * radius, y), (12, 20), 8, shade(colour, 0.8) if sum(colour) < 765 else colour)
+    canvas.disc(CENTRE, radius, colour)
 
 
-def _pieces(
-    draw: ImageDraw.ImageDraw, name: str, centre: tuple, radius: float, layer: int, mixed: bool = False
-) -> None:
-    """An ingredient's pieces: a heap of their own in the vessel, or spread over all of it when mixed."""
-    shape, count, piece, colour, second = _LOOKS[name]
-    if layer and not mixed:
-        angle = layer * math.tau / 5
-        centre = (centre[0] + 0.5 * radius * math.cos(angle), centre[1] + 0.5 * radius * math.sin(angle))
-    for number, (x, y) in enumerate(_spread(count, centre, radius * (1 if mixed else 0.72), layer * 1.3)):
-        turn = number * 1.9 + layer
-        _disc(draw, (x + 2, y + 3), piece * 0.8, _shade(colour, 0.55))  # its shadow
-        if shape == "leaf":
-            _polygon(draw, (x, y), [(piece, 0), (0, piece * 0.5), (-piece, 0), (0, -piece * 0.5)], turn, colour)
-            _polygon(draw, (x, y), [(piece, 0), (0, 2), (-piece, 0), (0, -2)], turn, second)
-        elif shape == "stick":
-            corners = [(piece, 4), (-piece, 4), (-piece, -4), (piece, -4)]
-            _polygon(draw, (x, y), corners, turn, colour)
-            _polygon(draw, (x, y), [(a, b / 3) for a, b in corners], turn, second)
-        elif shape == "block":
-            corners = [(piece, piece), (-piece, piece), (-piece, -piece), (piece, -piece)]
-            _polygon(draw, (x, y), corners, turn, colour)
-            _polygon(draw, (x, y), [(a * 0.6, b * 0.6) for a, b in corners], turn, second)
-        elif shape == "ring":
-            draw.ellipse(_box((x, y), piece), outline=colour, width=5 * _SUPERSAMPLING)
-            draw.ellipse(_box((x, y), piece * 0.75), outline=second, width=_SUPERSAMPLING)
-        else:
-            _disc(draw, (x, y), piece, colour)
-            _disc(draw, (x, y), piece * 0.5, second)
-
-
-def _spread(count: int, centre: tuple, radius: float, turn: float) -> list[tuple[float, float]]:
-    """Points spread evenly over a disc, pixels."""
-    points = []
-    for number in range(count):
-        distance, angle = radius * math.sqrt((number + 0.5) / count), number * _GOLDEN_ANGLE + turn
-        points.append((centre[0] + distance * math.cos(angle), centre[1] + distance * math.sin(angle)))
-    return points
-
-
-def _shade(colour: tuple, factor: float) -> tuple:
-    return tuple(min(255, round(value * factor)) for value in colour)
-
-
-def _box(centre: tuple, radius: float) -> list[float]:
-    (x, y), scale = centre, _SUPERSAMPLING
-    return [(x - radius) * scale, (y - radius) * scale, (x + radius) * scale, (y + radius) * scale]
-
-
-def _disc(draw: ImageDraw.ImageDraw, centre: tuple, radius: float, colour: tuple) -> None:
-    draw.ellipse(_box(centre, radius), fill=colour)
-
-
-def _rectangle(draw: ImageDraw.ImageDraw, box: tuple, colour: tuple) -> None:
-    draw.rectangle([value * _SUPERSAMPLING for value in box], fill=colour)
-
-
-def _polygon(draw: ImageDraw.ImageDraw, centre: tuple, corners: list, turn: float, colour: tuple) -> None:
-    """A polygon around a point, turned by radians."""
-    cosine, sine = math.cos(turn), math.sin(turn)
-    points = [(centre[0] + x * cosine - y * sine, centre[1] + x * sine + y * cosine) for x, y in corners]
-    draw.polygon([(x * _SUPERSAMPLING, y * _SUPERSAMPLING) for x, y in points], fill=colour)
+def _vessel(canvas: Canvas, vessel: str, colour: Colour) -> None:
+    """The inside of a vessel: darker to one side, as its wall's shadow falls."""
+    inside, deep = _INSIDE[vessel], {"bowl": 0.8, "pot": 0.6, "pan": 0.56, "dish": 0.76}.get(vessel, 0.92)
+    if vessel == "dish":
+        canvas.slab(CENTRE, (inside, inside * 0.94), 24, shade(colour, deep))
+        canvas.slab((CENTRE[0] + 3, CENTRE[1] + 4), (inside - 5, inside * 0.94 - 6), 22, shade(colour, deep + 0.08))
+        return
+    canvas.arc(CENTRE, _RADIUS[vessel] - 3, 170, 280, 3, shade(colour, 1.14))  # light on the rim
+    canvas.disc(CENTRE, inside, shade(colour, deep))
+    canvas.disc((CENTRE[0] + 3, CENTRE[1] + 4), inside - 6, shade(colour, deep + 0.08))

@@ -1,0 +1,389 @@
+"""Pretrain the toy kitchen's networks, once: VAE, two CLIPs, UNet; the classes and the layout of the paper's.
+
+    make kitchen-backbone
+
+Everything is drawn from recipes that no demo renders (another seed). The UNet learns captions of the scenes, as Stable
+Diffusion did; it never sees a previous image. The second CLIP only measures and is trained apart, on other recipes.
+A part that is finished is kept, so an interrupted run goes on with the next.
+"""
+
+import hashlib
+import json
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from diffusers.training_utils import EMAModel
+from safetensors.torch import load_model, save_model
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+
+from recipevis import diffusion, images, store, untrained
+from recipevis.kitchen import canvas, captions, food, recipes, rendering, tools
+from recipevis.parameters import RandomNetworks
+from recipevis.progress import track
+from recipevis.randomness import generator, numpy_generator, seeded
+
+SEED = 20240507  # of the recipes, the weights and the order; the demo's recipes have small seeds
+SIZES = {
+    "text": {"width": 64, "layers": 2, "heads": 4, "tokens": 40},
+    "vision": {"width": 96, "layers": 3, "heads": 4, "pixels": 64, "patch": 8},
+    "projection": 64,
+    "unet_channels": [32, 64, 96],
+    "unet_attention": [False, True, True],
+    "unet_layers": 1,
+    "unet_heads": 4,
+    "vae_channels": [16, 32, 64, 64],
+    "vae_layers": 1,
+    "norm_groups": 4,
+    "prediction": "v_prediction",  # with SD's schedule a tiny model takes its colours from the noise it starts from
+    "zero_snr": True,
+}
+
+
+class Scenes:
+    """Distinct scenes with their pictures and sentences.
+
+    Args:
+        steps: each gives the scene that it leaves; of equal scenes the last one's sentence stays.
+    """
+
+    def __init__(self, steps: Iterable[recipes.KitchenStep]):
+        self.steps = list({step.done: step for step in steps}.values())
+        self.pictures = np.stack([rendering.picture(step.done) for step in self.steps])  # [n, h, w, 3] uint8
+
+    @classmethod
+    def of_recipes(cls, seed: int, count: int) -> "Scenes":
+        """Those of so many recipes."""
+        made = (recipes.recipe(seed, f"pretraining-{number:05d}") for number in range(count))
+        return cls(step for recipe in made for step in recipe.steps)
+
+    def __len__(self) -> int:
+        return len(self.steps)
+
+    def some(self, count: int) -> "Scenes":
+        """At most `count` of them, spread evenly."""
+        chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
+        return Scenes(self.steps[index] for index in chosen)
+
+    def for_vae(self, chosen: np.ndarray) -> Tensor:
+        """Pictures as the VAE takes them."""
+        return images.to_vae(list(self.pictures[chosen]))
+
+    def captions(self, chosen: np.ndarray, random: np.random.Generator) -> list[str]:
+        """A newly worded caption each."""
+        return [captions.caption(self.steps[index].done, random) for index in chosen]
+
+
+# --- VAE
+
+
+@torch.no_grad()
+def pass_colours_through(vae: AutoencoderKL, constant: float = 4.0) -> None:
+    """Initialise so that the latents' first channels are the picture's colours, averaged, and come out up to an offset.
+
+    Residual blocks start as identities. A group norm would lose a picture's mean colour; with two opposite constants in
+    its group it loses none: their scale outweighs the colour's, and their sum tells the mean.
+    """
+    for block in [*vae.encoder.modules(), *vae.decoder.modules()]:
+        kind = type(block).__name__
+        if kind == "ResnetBlock2D":
+            block.conv2.weight.zero_()
+            block.conv2.bias.zero_()
+            if block.conv_shortcut is not None:
+                _route(block.conv_shortcut, {index: index for index in range(4)})
+        elif kind == "Downsample2D":
+            for channel in range(0, 64, 16) if len(block.conv.weight) == 64 else range(4):
+                block.conv.weight[channel] = 0
+                block.conv.weight[channel, channel, :2, :2] = 0.25
+                block.conv.bias[channel] = 0
+        elif kind == "Upsample2D":
+            _route(block.conv, {index: index for index in range(4)})
+        elif kind == "Attention":
+            block.to_out[0].weight.zero_()
+            block.to_out[0].bias.zero_()
+    _route(vae.encoder.conv_in, {index: index for index in range(3)})
+    _route(vae.decoder.conv_in, {index: index for index in range(4)})
+    groups = vae.config.norm_num_groups
+    # Towards a norm the colours move to groups of their own.
+    shortcuts = [m.conv_shortcut for m in vae.encoder.modules() if getattr(m, "conv_shortcut", None) is not None]
+    _pass_norm(shortcuts[-1], vae.encoder.mid_block.resnets[-1], vae.encoder, groups, constant)
+    last = vae.decoder.up_blocks[-1].resnets
+    _pass_norm(last[0].conv_shortcut, last[-1], vae.decoder, groups, constant)
+    vae.encoder.conv_out.weight[3:] *= 0.3
+    vae.encoder.conv_out.weight[4:] *= 0.1
+    vae.encoder.conv_out.bias[4:] = -5.0  # log-variance
+    _route(vae.quant_conv, {index: index for index in range(8)})
+    _route(vae.post_quant_conv, {index: index for index in range(4)})
+
+
+def _route(conv: torch.nn.Conv2d, channels: dict[int, int]) -> None:
+    """Let output channels be copies of input channels; the others stay as they are."""
+    centre = conv.kernel_size[0] // 2
+    for source, target in channels.items():
+        conv.weight[target] = 0
+        conv.weight[target, source, centre, centre] = 1
+        conv.bias[target] = 0
+
+
+def _pass_norm(shortcut, before, tower, groups: int, constant: float) -> None:
+    """Colours to the first channels of three of the norm's groups, each followed by two opposite constants."""
+    group = len(tower.conv_norm_out.weight) // groups  # channels
+    signal = [group * index for index in range(3)]
+    _route(shortcut, {index: signal[index] for index in reversed(range(3))})
+    for target in set(range(group * 3)) - set(signal):
+        shortcut.weight[target], shortcut.bias[target] = 0, 0
+    scale = constant * math.sqrt(2 / group)  # the norm's standard deviation
+    for index, channel in enumerate(signal):
+        tower.conv_norm_out.bias[channel : channel + 3] = 2.0  # where SiLU is nearly linear
+        before.conv2.bias[channel + 1], before.conv2.bias[channel + 2] = constant, -constant
+        tower.conv_out.weight[index] = 0
+        tower.conv_out.weight[index, channel : channel + 3, 1, 1] = scale * torch.tensor([1, -0.5, -0.5])
+        tower.conv_out.bias[index] = 0
+
+
+def train_vae(vae: AutoencoderKL, scenes: Scenes, steps: int) -> None:
+    """Mean squared error, a slight pull of the latents to a normal distribution; crops first, whole pictures last."""
+    pass_colours_through(vae)
+    optimizer, rate = _optimizer(vae, 1e-3, steps)
+    for step in track(range(steps), "VAE", steps):
+        random = numpy_generator(SEED, "vae", step)
+        whole = step >= 0.75 * steps
+        pictures = scenes.for_vae(random.integers(len(scenes), size=1 if whole else 4))
+        if not whole:
+            x, y = 8 * random.integers(17, size=2)
+            pictures = pictures[:, :, y : y + 128, x : x + 128]
+        posterior = vae.encode(pictures).latent_dist
+        noise = torch.randn(posterior.mean.shape, generator=generator(SEED, "vae", step))
+        decoded = vae.decode(posterior.mean + posterior.std * noise).sample
+        loss = F.mse_loss(decoded, pictures) + 1e-5 * posterior.kl().mean() / posterior.mean[0].numel()
+        _descend(loss, vae, optimizer, rate)
+
+
+@torch.no_grad()
+def standardise_latents(vae: AutoencoderKL, means: Tensor) -> None:
+    """Fold shift and scale into the convolutions around the latents: scaled latents get mean 0 and deviation 1.
+
+    Args:
+        vae: changed in place; decodes what it encodes to the same picture as before.
+        means: latents of training pictures, [n, 4, h, w].
+    """
+    shift = means.mean((0, 2, 3))  # [4]
+    scale = 1 / (means.std((0, 2, 3)) * vae.config.scaling_factor)
+    encode, decode = vae.quant_conv, vae.post_quant_conv
+    encode.bias[:4] = (encode.bias[:4] - shift) * scale
+    encode.weight[:4] *= scale.view(4, 1, 1, 1)
+    encode.bias[4:] += 2 * scale.log()  # log-variance
+    decode.bias += decode.weight[:, :, 0, 0] @ shift
+    decode.weight /= scale.view(1, 4, 1, 1)
+
+
+@torch.no_grad()
+def latents(vae: AutoencoderKL, scenes: Scenes) -> Tensor:
+    """The latents' means, [n, 4, h, w], not scaled."""
+    chunks = np.array_split(np.arange(len(scenes)), max(1, len(scenes) // 4))
+    return torch.cat(
+        [vae.encode(scenes.for_vae(chunk)).latent_dist.mean for chunk in track(chunks, "latents", len(chunks))]
+    )
+
+
+# --- CLIP
+
+
+def new_tokenizer(scenes: Scenes, merges: int = 420) -> CLIPTokenizer:
+    """Byte-pair encoding of the kitchen's captions and sentences in CLIP's form."""
+    random = numpy_generator(SEED, "tokenizer")
+    texts = scenes.captions(np.arange(len(scenes)), random) + [step.sentence for step in scenes.steps]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    pairs = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
+    pairs.pre_tokenizer = pre_tokenizers.Whitespace()
+    trainer = trainers.BpeTrainer(
+        vocab_size=len(alphabet) * 2 + merges, initial_alphabet=alphabet, end_of_word_suffix="</w>", show_progress=False
+    )
+    pairs.train_from_iterator(texts, trainer)
+    learned = [tuple(pair) for pair in json.loads(pairs.to_str())["model"]["merges"]][:merges]
+    tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *map("".join, learned)]
+    tokens += ["<|startoftext|>", "<|endoftext|>"]
+    vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
+    return CLIPTokenizer(vocab=vocabulary, merges=learned, model_max_length=SIZES["text"]["tokens"])
+
+
+def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes: Scenes, steps: int, key: str) -> None:
+    """Contrastive, with neighbouring steps of a recipe in a batch, so that it must tell what came in between.
+
+    Args:
+        clip: trained in place.
+        tokenizer: of its texts: captions, and now and then the step's sentence.
+        pixels: the scenes as the CLIP takes them, [n, 3, h, w].
+        scenes: what is seen.
+        steps: optimizer steps.
+        key: what this CLIP's randomness hangs on.
+    """
+    optimizer, rate = _optimizer(clip, 1e-3, steps, decay=0.05)
+    for step in track(range(steps), key, steps):
+        random = numpy_generator(SEED, key, step)
+        starts = random.choice(len(scenes) // 4, size=min(32, len(scenes) // 4), replace=False) * 4
+        chosen = (starts[:, None] + np.arange(4)).ravel()  # [128]
+        texts = scenes.captions(chosen, random)
+        for index in np.flatnonzero(random.random(len(chosen)) < 0.2):
+            texts[index] = scenes.steps[chosen[index]].sentence
+        seen = pixels[chosen]
+        shape = (len(seen), 1, 1, 1)
+        blurred = F.avg_pool2d(seen, 3, 1, 1, count_include_pad=False)
+        seen = seen.lerp(blurred, torch.from_numpy(random.random(shape)).float())
+        seen = seen + 0.15 * random.random() * torch.randn(seen.shape, generator=generator(SEED, key, step))
+        logits = clip(pixel_values=seen, **_tokens(tokenizer, texts)).logits_per_image
+        same = torch.arange(len(seen))
+        loss = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+        _descend(loss, clip, optimizer, rate)
+
+
+def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
+    """Padded and truncated; padding isn't masked, as in Stable Diffusion."""
+    return {"input_ids": tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids}
+
+
+# --- UNet
+
+
+def train_unet(
+    unet: UNet2DConditionModel,
+    scheduler: DDPMScheduler,
+    encoder: CLIPTextModel,
+    tokenizer: CLIPTokenizer,
+    scaled: Tensor,
+    scenes: Scenes,
+    steps: int,
+) -> None:
+    """Text to image on captions, a tenth of them dropped; the average of the weights is kept.
+
+    Args:
+        unet: trained in place.
+        scheduler: the noise schedule.
+        encoder, tokenizer: the frozen text encoder.
+        scaled: the scenes' scaled latents, [n, 4, h, w].
+        scenes: what is seen.
+        steps: optimizer steps.
+    """
+    optimizer, rate = _optimizer(unet, 1e-3, steps, decay=0.01)
+    average = EMAModel(unet.parameters(), decay=0.999, use_ema_warmup=True)
+    for step in track(range(steps), "UNet", steps):
+        random, own = numpy_generator(SEED, "unet", step), generator(SEED, "unet", step)
+        chosen = random.integers(len(scenes), size=16)
+        texts = [text if random.random() > 0.1 else "" for text in scenes.captions(chosen, random)]
+        with torch.no_grad():
+            condition = encoder(**_tokens(tokenizer, texts)).last_hidden_state  # [16, t, e]
+        clean = scaled[chosen]
+        noise = torch.randn(clean.shape, generator=own)
+        timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=own)
+        noisy = scheduler.add_noise(clean, noise, timesteps)
+        predicted = unet(noisy, timesteps, encoder_hidden_states=condition).sample
+        loss = F.mse_loss(predicted, diffusion.target(scheduler, clean, noise, timesteps))
+        _descend(loss, unet, optimizer, rate)
+        average.step(unet.parameters())
+    average.copy_to(unet.parameters())
+
+
+def _optimizer(network: torch.nn.Module, learning_rate: float, steps: int, decay: float = 0.0):
+    optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=decay, betas=(0.9, 0.99))
+    warm = max(1, min(100, steps // 10))
+    rate = torch.optim.lr_scheduler.LambdaLR(
+        optimizer, lambda step: min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / max(1, steps)))
+    )
+    return optimizer, rate
+
+
+def _descend(loss: Tensor, network: torch.nn.Module, optimizer, rate) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    torch.nn.utils.clip_grad_norm_(network.parameters(), 1.0)
+    optimizer.step()
+    rate.step()
+
+
+# --- all of it
+
+
+def _digest(*options: int) -> str:
+    """Stands for the options and the code: parts made by other code or with other options are not taken for these."""
+    modules = (captions, recipes, rendering, canvas, food, tools, untrained, diffusion)
+    files = [Path(__file__), *(Path(module.__file__) for module in modules)]
+    return hashlib.sha256(repr(options).encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
+
+
+def main(
+    out: Annotated[Path, typer.Option(help="folder to write: backbone/ and encoder/")] = Path("recipevis/kitchen"),
+    work: Annotated[Path, typer.Option(help="folder of finished parts, which are kept")] = Path("build/kitchen"),
+    recipe_count: Annotated[int, typer.Option("--recipes", help="recipes to render")] = 1000,
+    vae_steps: Annotated[int, typer.Option(help="optimizer steps of the VAE")] = 2400,
+    clip_steps: Annotated[int, typer.Option(help="optimizer steps of each CLIP")] = 700,
+    unet_steps: Annotated[int, typer.Option(help="optimizer steps of the UNet")] = 4500,
+) -> None:
+    """Pretrain the networks and write them as fp16 safetensors."""
+    options = (recipe_count, vae_steps, clip_steps, unet_steps)
+    work = work / _digest(*options)
+    scenes = Scenes.of_recipes(SEED, recipe_count)
+    tokenizer = new_tokenizer(scenes)
+    sizes = RandomNetworks(seed=SEED, **{**SIZES, "text": {**SIZES["text"], "vocabulary": len(tokenizer)}})
+    processor = untrained.processor(sizes)
+    scheduler = untrained.scheduler(sizes)
+
+    def part(name: str, train_it: Callable[[torch.nn.Module], None], kind: str) -> torch.nn.Module:
+        """A network that was trained before, or a new one after its training."""
+        file = work / f"{name}.safetensors"
+        with seeded(SEED, name):
+            network = untrained.make(sizes)[kind]
+        if file.exists():
+            load_model(network, file)
+            return network.eval()
+        start = time.monotonic()
+        train_it(network)
+        print(f"{name}: {time.monotonic() - start:.0f} s")
+        with store.replacing(file) as temporary:
+            save_model(network, temporary)
+        return network.eval()
+
+    def train(clip: CLIPModel, scenes: Scenes, name: str) -> None:
+        pixels = processor(list(scenes.pictures), return_tensors="pt").pixel_values
+        train_clip(clip, tokenizer, pixels, scenes, clip_steps, name)
+
+    def whole_vae(vae: torch.nn.Module) -> None:
+        train_vae(vae, scenes, vae_steps)
+        standardise_latents(vae, latents(vae, scenes.some(400)))
+
+    vae = part("vae", whole_vae, "vae").requires_grad_(False)
+    clip = part("clip", lambda new: train(new, scenes, "clip"), "clip")
+    text_encoder = untrained.make(sizes)["text_encoder"]
+    text_encoder.load_state_dict(clip.text_model.state_dict())
+
+    def unet_on_captions(unet: torch.nn.Module) -> None:
+        scaled = latents(vae, scenes) * vae.config.scaling_factor
+        train_unet(unet, scheduler, text_encoder.eval(), tokenizer, scaled, scenes, unet_steps)
+
+    unet = part("unet", unet_on_captions, "unet")
+    encoder = part("encoder", lambda new: train(new, Scenes.of_recipes(SEED + 1, recipe_count), "encoder"), "clip")
+    for folder, parts in {
+        "backbone/vae": [vae],
+        "backbone/unet": [unet],
+        "backbone/text_encoder": [text_encoder],
+        "backbone/clip": [clip, tokenizer, processor],
+        "backbone/tokenizer": [tokenizer],
+        "backbone/scheduler": [scheduler],
+        "encoder": [encoder, tokenizer, processor],
+    }.items():
+        shutil.rmtree(out / folder, ignore_errors=True)
+        for each in parts:
+            (each.half() if isinstance(each, torch.nn.Module) else each).save_pretrained(out / folder)
+
+
+if __name__ == "__main__":
+    typer.run(main)
