@@ -36,9 +36,9 @@ kitchen-backbone: setup ## pretrain the toy kitchen's networks anew, up to 90 mi
 	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 \
 	  python -m scripts.pretrain_kitchen
 
-clean: ## remove outputs and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
+clean: ## remove outputs, build/ (pretrained parts, tables) and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
 	rm -rf data models samples reports logs .pytest_cache .ruff_cache build
-	find recipevis stages tests -name __pycache__ -prune -exec rm -rf {} +
+	find recipevis stages scripts benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 # The .pth puts this venv's bin first on PATH in every Python of the venv: DVC runs `python` and `dvc` from PATH,
 # so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers.

@@ -28,7 +28,8 @@ from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from recipevis import diffusion, images, store, untrained
-from recipevis.kitchen import canvas, captions, food, recipes, rendering, tools
+from recipevis.backbone import encode_sentences
+from recipevis.kitchen import captions, recipes, rendering
 from recipevis.parameters import RandomNetworks
 from recipevis.progress import track
 from recipevis.randomness import generator, numpy_generator, seeded
@@ -280,8 +281,7 @@ def train_unet(
         random, own = numpy_generator(SEED, "unet", step), generator(SEED, "unet", step)
         chosen = random.integers(len(scenes), size=16)
         texts = [text if random.random() > 0.1 else "" for text in scenes.captions(chosen, random)]
-        with torch.no_grad():
-            condition = encoder(**_tokens(tokenizer, texts)).last_hidden_state  # [16, t, e]
+        condition, _ = encode_sentences(encoder, tokenizer, texts)  # [16, t, e]
         clean = scaled[chosen]
         noise = torch.randn(clean.shape, generator=own)
         timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=own)
@@ -315,8 +315,8 @@ def _descend(loss: Tensor, network: torch.nn.Module, optimizer, rate) -> None:
 
 def _digest(*options: int) -> str:
     """Stands for the options and the code: parts made by other code or with other options are not taken for these."""
-    modules = (captions, recipes, rendering, canvas, food, tools, untrained, diffusion)
-    files = [Path(__file__), *(Path(module.__file__) for module in modules)]
+    kitchen = sorted(Path(recipes.__file__).parent.glob("*.py"))
+    files = [Path(__file__), *kitchen, Path(untrained.__file__), Path(diffusion.__file__)]
     return hashlib.sha256(repr(options).encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 

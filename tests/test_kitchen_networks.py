@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from recipevis import backbone_sources, images
+from recipevis import backbone_sources, images, metrics
 from recipevis.backbone import Backbone, encode_sentences
 from recipevis.kitchen import captions, recipes, rendering
 from recipevis.randomness import generator, numpy_generator
@@ -44,7 +44,7 @@ def test_the_autoencoder_keeps_the_picture(kitchen):
     for scene in unseen(40):
         true = rendering.picture(scene)
         drawn = images.from_vae(kitchen.vae.decode(kitchen.vae.encode(images.to_vae([true])).latent_dist.mean).sample)
-        psnr.append(10 * np.log10(255**2 / np.mean((drawn[0].astype(float) - true) ** 2)))
+        psnr.append(metrics.psnr(drawn[0], true))
     assert np.mean(psnr) >= 28
 
 
