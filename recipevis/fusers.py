@@ -118,6 +118,9 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(context_width, width)
         self.out = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
+        for layer in (self.query, self.key, self.value, self.out):  # as nn.MultiheadAttention starts
+            nn.init.xavier_uniform_(layer.weight)
+            nn.init.zeros_(layer.bias)
 
     def forward(self, queries: Tensor, context: Tensor) -> Tensor:
         """Queries [b, n, query width] attend to context [b, m, context width]; gives [b, n, width]."""
