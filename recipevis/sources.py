@@ -20,7 +20,7 @@ import filelock
 
 from recipevis import encoding, store, video
 from recipevis.errors import InputError, SourceError
-from recipevis.kitchen import canvas, food, recipes, rendering, tools
+from recipevis.kitchen import recipes, rendering
 from recipevis.parameters import Dataset, Download
 
 # Why a video is not there: a closed list, shown in docs/data.md.
@@ -120,8 +120,8 @@ class Kitchen(Source):
 
     def __init__(self, seed: int):
         # Another renderer renders something else under the same ids.
-        modules = (recipes, canvas, food, tools, rendering, encoding)
-        code = hashlib.sha256(b"".join(Path(module.__file__).read_bytes() for module in modules))
+        modules = [*sorted(Path(recipes.__file__).parent.glob("*.py")), Path(encoding.__file__)]
+        code = hashlib.sha256(b"".join(module.read_bytes() for module in modules))
         super().__init__(f"kitchen-{seed}-{code.hexdigest()[:12]}")
         self._seed = seed
 

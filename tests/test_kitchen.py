@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recipevis import annotations
-from recipevis.kitchen import captions, recipes, rendering
+from recipevis.kitchen import captions, food, recipes, rendering
 from recipevis.randomness import numpy_generator
 
 MANY = [recipes.recipe(0, f"training-{number:04d}") for number in range(200)]
@@ -34,6 +34,10 @@ def test_same_seed_same_kitchen_other_seed_another():
     assert kitchen(3) == kitchen(3)
     assert kitchen(3) != kitchen(4)
     assert kitchen(3, training=40)[:20] == kitchen(3)[:20]  # more videos leave the first ones as they are
+
+
+def test_what_is_poured_is_drawn_as_a_liquid():
+    assert {name for name, (*_, texture) in food._BASES.items() if texture == "liquid"} == recipes._POURED
 
 
 def test_steps_have_idle_time_around_them():

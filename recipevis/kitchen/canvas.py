@@ -8,7 +8,7 @@ from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIDE = 256  # of a finished picture, pixels
 SCALE = 2  # drawn so many times as large, for smooth edges
-_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # spreads pieces evenly over a disc  # spreads pieces evenly over a disc
+_GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # spreads pieces evenly over a disc
 
 Colour = tuple[int, int, int]
 Point = tuple[float, float]

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from recipevis.kitchen.recipes import Scene
+from recipevis.kitchen.recipes import Scene, worded
 
 _PLACES = (
     "a {colour} {vessel} on a {counter} counter",
@@ -25,9 +25,8 @@ def caption(scene: Scene, random: np.random.Generator) -> str:
     """
 
     def say(templates: tuple[str, ...], *things: str) -> str:
-        template = templates[random.integers(len(templates))]
-        said = template.format(*things, colour=scene.colour, vessel=scene.vessel, counter=scene.counter)
-        return said.replace("a orange", "an orange")
+        names = {"colour": scene.colour, "vessel": scene.vessel, "counter": scene.counter}
+        return worded(random, templates, *things, **names)
 
     text = say(_PLACES)
     if scene.contents:

@@ -215,10 +215,8 @@ def recipe(seed: int, video_id: str) -> KitchenRecipe:
     acts = [made.act] if random.random() < 0.6 else []
     finish = [made.finish[random.integers(len(made.finish))]] if random.random() < 0.6 else []
 
-    def say(templates: tuple[str, ...], thing: str = "") -> str:
-        template = templates[random.integers(len(templates))]
-        said = template.format(thing, vessel=made.vessel, colour=colour, counter=counter)
-        return said.replace("a orange", "an orange")
+    def say(templates: tuple[str, ...], *things: str) -> str:
+        return worded(random, templates, *things, vessel=made.vessel, colour=colour, counter=counter)
 
     scene = Scene(counter, made.vessel, colour)
     told = [(say(_FIRST), replace(scene, vessel="", colour=""), scene)]
@@ -234,6 +232,12 @@ def recipe(seed: int, video_id: str) -> KitchenRecipe:
     for name in finish[: 7 - len(told)]:
         told.append((say(_SPRINKLE, name), scene, replace(scene, finish=name, tool="shaker")))
     return _timed(recipe_type, told, random)
+
+
+def worded(random: np.random.Generator, templates: tuple[str, ...], *things: str, **names: str) -> str:
+    """One of the templates, filled in."""
+    said = templates[random.integers(len(templates))].format(*things, **names)
+    return said.replace("a orange", "an orange")
 
 
 def _timed(recipe_type: str, told: list[tuple[str, Scene, Scene]], random: np.random.Generator) -> KitchenRecipe:
