@@ -3,8 +3,9 @@
     make kitchen-backbone
 
 Everything is drawn from recipes that no demo renders (another seed). The UNet learns captions of the scenes, as Stable
-Diffusion did; it never sees a previous image. The second CLIP only measures and is trained apart, on other recipes.
-A part that is finished is kept, so an interrupted run goes on with the next.
+Diffusion did, and pictures from their own principal components; it never sees a previous image. The second CLIP only
+measures and is trained apart, on other recipes. A part that is finished is kept, so an interrupted run goes on with
+the next.
 """
 
 import hashlib
@@ -12,6 +13,7 @@ import json
 import math
 import shutil
 import time
+from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated
@@ -39,8 +41,8 @@ SIZES = {
     "text": {"width": 64, "layers": 2, "heads": 4, "tokens": 40},
     "vision": {"width": 96, "layers": 3, "heads": 4, "pixels": 64, "patch": 8},
     "projection": 64,
-    "unet_channels": [32, 64, 96],
-    "unet_attention": [False, True, True],
+    "unet_channels": [16, 32, 64, 112],
+    "unet_attention": [False, False, True, True],
     "unet_layers": 1,
     "unet_heads": 4,
     "vae_channels": [16, 32, 64, 64],
@@ -49,6 +51,10 @@ SIZES = {
     "prediction": "v_prediction",  # with SD's schedule a tiny model takes its colours from the noise it starts from
     "zero_snr": True,
 }
+# More of the timesteps at high noise than Stable Diffusion has. Pictures as plain as these show through most of its
+# noise, and a sample whose noisy latents already tell the picture teaches the fuser nothing.
+NOISE = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.03}
+RECONSTRUCTION = 3.0  # weight of the picture's reconstruction in CLIP's loss
 
 
 class Scenes:
@@ -221,6 +227,10 @@ def new_tokenizer(scenes: Scenes, merges: int = 420) -> CLIPTokenizer:
 def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes: Scenes, steps: int, key: str) -> None:
     """Contrastive, with neighbouring steps of a recipe in a batch, so that it must tell what came in between.
 
+    A contrastive loss asks of the class token alone, and only for what tells one scene from 127 others. CLIP's image
+    tokens say far more after 400 million pictures; these learn it from a second loss: their mean gives the picture,
+    16 pixels wide, through a linear layer that is then thrown away.
+
     Args:
         clip: trained in place.
         tokenizer: of its texts: captions, and now and then the step's sentence.
@@ -229,7 +239,13 @@ def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes
         steps: optimizer steps.
         key: what this CLIP's randomness hangs on.
     """
-    optimizer, rate = _optimizer(clip, 1e-3, steps, decay=0.05)
+    pictures = F.adaptive_avg_pool2d(pixels, 16).flatten(1)  # [n, 768]
+    pictures = pictures - pictures.mean(0)
+    pictures /= pictures.std()
+    with seeded(SEED, key, "reconstruct"):
+        reconstruct = torch.nn.Linear(clip.config.vision_config.hidden_size, pictures.shape[1])
+    trained = torch.nn.ModuleList([clip, reconstruct])
+    optimizer, rate = _optimizer(trained, 1e-3, steps, decay=0.05)
     for step in track(range(steps), key, steps):
         random = numpy_generator(SEED, key, step)
         starts = random.choice(len(scenes) // 4, size=min(32, len(scenes) // 4), replace=False) * 4
@@ -242,10 +258,12 @@ def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes
         blurred = F.avg_pool2d(seen, 3, 1, 1, count_include_pad=False)
         seen = seen.lerp(blurred, torch.from_numpy(random.random(shape)).float())
         seen = seen + 0.15 * random.random() * torch.randn(seen.shape, generator=generator(SEED, key, step))
-        logits = clip(pixel_values=seen, **_tokens(tokenizer, texts)).logits_per_image
-        same = torch.arange(len(seen))
-        loss = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
-        _descend(loss, clip, optimizer, rate)
+        output = clip(pixel_values=seen, **_tokens(tokenizer, texts))
+        logits, same = output.logits_per_image, torch.arange(len(seen))
+        contrastive = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
+        reconstructed = reconstruct(output.vision_model_output.last_hidden_state.mean(1))
+        loss = contrastive + RECONSTRUCTION * F.mse_loss(reconstructed, pictures[chosen])
+        _descend(loss, trained, optimizer, rate)
 
 
 def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
@@ -256,40 +274,84 @@ def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
 # --- UNet
 
 
+class Conditions:
+    """What the UNet is given: captions, as Stable Diffusion was, and every other step a few dense tokens.
+
+    A fuser's condition is a few tokens that no words make. So that the UNet can draw from their like, it learns from
+    the principal components of the picture's own latents too, blurred by noise: what a fuser could know of a picture
+    that is still to be drawn. No picture is ever given another one's, least of all the one's before it.
+
+    Args:
+        encoder, tokenizer: the frozen text encoder.
+        scenes: what is seen.
+        scaled: their scaled latents, [n, 4, h, w].
+        tokens: how many dense ones.
+    """
+
+    def __init__(
+        self, encoder: CLIPTextModel, tokenizer: CLIPTokenizer, scenes: Scenes, scaled: Tensor, tokens: int = 3
+    ):
+        self.encoder, self.tokenizer, self.scenes = encoder, tokenizer, scenes
+        width = encoder.config.hidden_size
+        self.dense = principal_components(scaled, tokens * width).unflatten(1, (tokens, width))  # [n, 3, e]
+
+    def __call__(self, step: int, chosen: np.ndarray, random: np.random.Generator) -> Tensor:
+        """Of the chosen scenes, [b, t, e] or [b, 3, e]; a tenth of the captions is dropped."""
+        if step % 2:
+            texts = [text if random.random() > 0.1 else "" for text in self.scenes.captions(chosen, random)]
+            return encode_sentences(self.encoder, self.tokenizer, texts)[0]
+        dense = self.dense[chosen]
+        noise = random.uniform(0, 0.6, (len(chosen), 1, 1)) * random.normal(size=dense.shape)
+        return dense + torch.from_numpy(noise).float()
+
+
+def principal_components(scaled: Tensor, count: int) -> Tensor:
+    """The first principal components of latents [n, 4, h, w], [n, count], those of great deviation toned down.
+
+    Each is divided by the root of its deviation, all by one number, so that their deviation is 1 on the whole.
+    """
+    flat = scaled.flatten(1)
+    with seeded(SEED, "components"):
+        _, _, directions = torch.pca_lowrank(flat, min(count, len(flat)))
+    components = (flat - flat.mean(0)) @ directions
+    components = components / components.std(0).clamp(min=1e-3).sqrt()
+    return F.pad(components / components.std(), (0, count - components.shape[1]))
+
+
 def train_unet(
     unet: UNet2DConditionModel,
     scheduler: DDPMScheduler,
-    encoder: CLIPTextModel,
-    tokenizer: CLIPTokenizer,
     scaled: Tensor,
-    scenes: Scenes,
+    conditions: Conditions,
     steps: int,
 ) -> None:
-    """Text to image on captions, a tenth of them dropped; the average of the weights is kept.
+    """Denoising, each picture under its condition; the average of the weights is kept.
 
     Args:
         unet: trained in place.
         scheduler: the noise schedule.
-        encoder, tokenizer: the frozen text encoder.
         scaled: the scenes' scaled latents, [n, 4, h, w].
-        scenes: what is seen.
+        conditions: of the scenes.
         steps: optimizer steps.
     """
     optimizer, rate = _optimizer(unet, 1e-3, steps, decay=0.01)
     average = EMAModel(unet.parameters(), decay=0.999, use_ema_warmup=True)
+    recent = deque(maxlen=200)  # losses
     for step in track(range(steps), "UNet", steps):
         random, own = numpy_generator(SEED, "unet", step), generator(SEED, "unet", step)
-        chosen = random.integers(len(scenes), size=16)
-        texts = [text if random.random() > 0.1 else "" for text in scenes.captions(chosen, random)]
-        condition, _ = encode_sentences(encoder, tokenizer, texts)  # [16, t, e]
+        chosen = random.integers(len(scaled), size=16)
+        tokens = conditions(step, chosen, random)
         clean = scaled[chosen]
         noise = torch.randn(clean.shape, generator=own)
         timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=own)
         noisy = scheduler.add_noise(clean, noise, timesteps)
-        predicted = unet(noisy, timesteps, encoder_hidden_states=condition).sample
+        predicted = unet(noisy, timesteps, encoder_hidden_states=tokens).sample
         loss = F.mse_loss(predicted, diffusion.target(scheduler, clean, noise, timesteps))
         _descend(loss, unet, optimizer, rate)
         average.step(unet.parameters())
+        recent.append(loss.item())
+        if (step + 1) % 500 == 0:
+            print(f"UNet: step {step + 1}, mean loss of the last {len(recent)} steps {np.mean(recent):.4f}", flush=True)
     average.copy_to(unet.parameters())
 
 
@@ -326,8 +388,8 @@ def main(
     work: Annotated[Path, typer.Option(help="folder of finished parts, which are kept")] = Path("build/kitchen"),
     recipe_count: Annotated[int, typer.Option("--recipes", help="recipes to render")] = 1000,
     vae_steps: Annotated[int, typer.Option(help="optimizer steps of the VAE")] = 2400,
-    clip_steps: Annotated[int, typer.Option(help="optimizer steps of each CLIP")] = 700,
-    unet_steps: Annotated[int, typer.Option(help="optimizer steps of the UNet")] = 4500,
+    clip_steps: Annotated[int, typer.Option(help="optimizer steps of each CLIP")] = 800,
+    unet_steps: Annotated[int, typer.Option(help="optimizer steps of the UNet")] = 5500,
 ) -> None:
     """Pretrain the networks and write them as fp16 safetensors."""
     options = (recipe_count, vae_steps, clip_steps, unet_steps)
@@ -336,7 +398,7 @@ def main(
     tokenizer = new_tokenizer(scenes)
     sizes = RandomNetworks(seed=SEED, **{**SIZES, "text": {**SIZES["text"], "vocabulary": len(tokenizer)}})
     processor = untrained.processor(sizes)
-    scheduler = untrained.scheduler(sizes)
+    scheduler = DDPMScheduler.from_config(untrained.scheduler(sizes).config, **NOISE)
 
     def part(name: str, train_it: Callable[[torch.nn.Module], None], kind: str) -> torch.nn.Module:
         """A network that was trained before, or a new one after its training."""
@@ -366,11 +428,11 @@ def main(
     text_encoder = untrained.make(sizes)["text_encoder"]
     text_encoder.load_state_dict(clip.text_model.state_dict())
 
-    def unet_on_captions(unet: torch.nn.Module) -> None:
+    def whole_unet(unet: torch.nn.Module) -> None:
         scaled = latents(vae, scenes) * vae.config.scaling_factor
-        train_unet(unet, scheduler, text_encoder.eval(), tokenizer, scaled, scenes, unet_steps)
+        train_unet(unet, scheduler, scaled, Conditions(text_encoder.eval(), tokenizer, scenes, scaled), unet_steps)
 
-    unet = part("unet", unet_on_captions, "unet")
+    unet = part("unet", whole_unet, "unet")
     encoder = part("encoder", lambda new: train(new, Scenes.of_recipes(SEED + 1, recipe_count), "encoder"), "clip")
     for folder, parts in {
         "backbone/vae": [vae],

@@ -25,25 +25,25 @@ _BASES: dict[str, tuple[Colour, Colour, str]] = {
 }
 # What lies in heaps: shape, place of its heap (sixths of a turn), pieces, radius of one in pixels, two colours.
 _TOPPINGS: dict[str, tuple[str, int, int, float, Colour, Colour]] = {
-    "tomatoes": ("slice", 0, 5, 15, (206, 48, 38), (236, 112, 88)),
-    "cucumbers": ("slice", 1, 5, 15, (72, 132, 64), (198, 222, 158)),
-    "olives": ("ring", 2, 7, 11, (58, 54, 50), (116, 112, 84)),
-    "carrots": ("stick", 3, 7, 17, (236, 128, 40), (248, 164, 84)),
-    "onions": ("ring", 4, 5, 15, (156, 92, 150), (226, 200, 224)),
-    "feta": ("block", 5, 6, 12, (250, 248, 240), (226, 222, 208)),
-    "potatoes": ("block", 0, 6, 14, (224, 190, 104), (240, 214, 142)),
-    "peas": ("ball", 1, 12, 8, (104, 170, 66), (150, 204, 106)),
-    "mushrooms": ("cap", 2, 5, 17, (170, 136, 106), (226, 204, 180)),
-    "broccoli": ("floret", 5, 4, 19, (52, 118, 54), (96, 158, 84)),
-    "chicken": ("block", 4, 5, 16, (198, 142, 88), (224, 178, 124)),
-    "peppers": ("stick", 1, 7, 17, (196, 40, 44), (228, 88, 80)),
-    "prawns": ("curl", 0, 5, 16, (240, 140, 112), (252, 192, 168)),
-    "strawberries": ("heart", 0, 5, 16, (212, 44, 52), (240, 120, 110)),
-    "blueberries": ("ball", 1, 10, 10, (66, 78, 138), (116, 130, 184)),
-    "kiwis": ("slice", 2, 5, 16, (120, 166, 56), (200, 220, 140)),
-    "oranges": ("slice", 3, 5, 16, (238, 146, 36), (250, 190, 96)),
-    "bananas": ("slice", 4, 5, 16, (250, 232, 160), (224, 192, 106)),
-    "raspberries": ("ball", 5, 8, 12, (196, 50, 92), (228, 108, 142)),
+    "tomatoes": ("slice", 0, 5, 20, (206, 48, 38), (236, 112, 88)),
+    "cucumbers": ("slice", 1, 5, 20, (72, 132, 64), (198, 222, 158)),
+    "olives": ("ring", 2, 7, 14, (58, 54, 50), (116, 112, 84)),
+    "carrots": ("stick", 3, 7, 22, (236, 128, 40), (248, 164, 84)),
+    "onions": ("ring", 4, 5, 20, (156, 92, 150), (226, 200, 224)),
+    "feta": ("block", 5, 6, 16, (250, 248, 240), (226, 222, 208)),
+    "potatoes": ("block", 0, 6, 18, (224, 190, 104), (240, 214, 142)),
+    "peas": ("ball", 1, 12, 10, (104, 170, 66), (150, 204, 106)),
+    "mushrooms": ("cap", 2, 5, 22, (170, 136, 106), (226, 204, 180)),
+    "broccoli": ("floret", 5, 4, 25, (52, 118, 54), (96, 158, 84)),
+    "chicken": ("block", 4, 5, 21, (198, 142, 88), (224, 178, 124)),
+    "peppers": ("stick", 1, 7, 22, (196, 40, 44), (228, 88, 80)),
+    "prawns": ("curl", 0, 5, 21, (240, 140, 112), (252, 192, 168)),
+    "strawberries": ("heart", 0, 5, 21, (212, 44, 52), (240, 120, 110)),
+    "blueberries": ("ball", 1, 10, 13, (66, 78, 138), (116, 130, 184)),
+    "kiwis": ("slice", 2, 5, 21, (120, 166, 56), (200, 220, 140)),
+    "oranges": ("slice", 3, 5, 21, (238, 146, 36), (250, 190, 96)),
+    "bananas": ("slice", 4, 5, 21, (250, 232, 160), (224, 192, 106)),
+    "raspberries": ("ball", 5, 8, 16, (196, 50, 92), (228, 108, 142)),
 }
 # What is sprinkled: dust that lies softly in the middle, or leaves.
 _FINISHES: dict[str, tuple[Colour, str]] = {
@@ -78,7 +78,7 @@ def fill(canvas: Canvas, scene: Scene, centre: Point, inside: float, bottom: Col
         else:
             turn = (_TOPPINGS[name][1] + 0.5) * math.tau / 6
             heap = (centre[0] + 0.52 * inside * math.cos(turn), centre[1] + 0.52 * inside * math.sin(turn))
-            points = spread(_TOPPINGS[name][2], heap, inside * 0.3, _TOPPINGS[name][1])
+            points = spread(_TOPPINGS[name][2], heap, inside * 0.36, _TOPPINGS[name][1])
         for number, point in enumerate(points):
             _piece(heaped, name, point, number * 1.9)
     if "stir" in scene.acts:
@@ -183,9 +183,9 @@ def _piece(canvas: Canvas, name: str, point: Point, turn: float) -> None:
         canvas.disc(point, r, colour)
         canvas.disc((x - r * 0.25, y - r * 0.3), r * 0.42, second)
     elif shape == "stick":
-        canvas.polygon((x + 1.5, y + 2), [(r, 5), (-r, 5), (-r, -5), (r, -5)], turn, dark)
-        canvas.polygon(point, [(r, 5), (-r, 5), (-r, -5), (r, -5)], turn, colour)
-        canvas.polygon(point, [(r * 0.85, 1), (-r * 0.85, 1), (-r * 0.85, -3), (r * 0.85, -3)], turn, second)
+        canvas.polygon((x + 1.5, y + 2), [(r, 6), (-r, 6), (-r, -6), (r, -6)], turn, dark)
+        canvas.polygon(point, [(r, 6), (-r, 6), (-r, -6), (r, -6)], turn, colour)
+        canvas.polygon(point, [(r * 0.85, 1), (-r * 0.85, 1), (-r * 0.85, -4), (r * 0.85, -4)], turn, second)
     elif shape == "block":
         half = r * 0.85
         square = [(half, half), (-half, half), (-half, -half), (half, -half)]
@@ -193,8 +193,8 @@ def _piece(canvas: Canvas, name: str, point: Point, turn: float) -> None:
         canvas.polygon(point, square, turn, colour)
         canvas.polygon(point, [(a * 0.6, b * 0.6) for a, b in square], turn, second)
     elif shape == "cap":  # a mushroom cut lengthwise
-        canvas.polygon((x + 1.5, y + 2), [(-5, 0), (5, 0), (6, r), (-6, r)], turn, dark)
-        canvas.polygon(point, [(-5, 0), (5, 0), (6, r * 0.95), (-6, r * 0.95)], turn, second)
+        canvas.polygon((x + 1.5, y + 2), [(-6, 0), (6, 0), (8, r), (-8, r)], turn, dark)
+        canvas.polygon(point, [(-6, 0), (6, 0), (8, r * 0.95), (-8, r * 0.95)], turn, second)
         dome = [(r * math.cos(a), -r * 0.8 * math.sin(a)) for a in np.linspace(-0.2, math.pi + 0.2, 14)]
         canvas.polygon(point, dome, turn, colour)
         canvas.polygon(point, [(a * 0.7, b * 0.6) for a, b in dome], turn, second)

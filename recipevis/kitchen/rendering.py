@@ -19,24 +19,18 @@ _BOARD = (214, 40)  # its centre
 _WOOD = (222, 190, 144)
 
 PAINT: dict[str, Colour] = {
-    "red": (188, 62, 56),
-    "orange": (228, 140, 66),
-    "yellow": (238, 206, 104),
-    "green": (104, 154, 100),
-    "blue": (78, 122, 178),
-    "purple": (136, 98, 158),
-    "white": (240, 237, 230),
-    "brown": (142, 102, 74),
+    "red": (200, 100, 94),
+    "orange": (218, 154, 96),
+    "yellow": (222, 200, 124),
+    "green": (130, 166, 122),
+    "blue": (110, 146, 186),
+    "purple": (154, 124, 172),
+    "white": (224, 220, 212),
+    "brown": (146, 118, 96),
 }
-_RADIUS = {
-    "bowl": 98,
-    "pot": 94,
-    "pan": 94,
-    "tray": 100,
-    "plate": 100,
-    "dish": 96,
-}  # of the vessel  # of the vessel, pixels
-_INSIDE = {"bowl": 82, "pot": 80, "pan": 80, "tray": 86, "plate": 76, "dish": 82}  # of its inside  # of its inside
+# Of a vessel and of its inside, pixels; of a dish, half the width.
+_RADIUS = {"bowl": 98, "pot": 94, "pan": 94, "tray": 100, "plate": 100, "dish": 96}
+_INSIDE = {"bowl": 82, "pot": 80, "pan": 80, "tray": 86, "plate": 76, "dish": 82}
 
 
 def video(recipe: KitchenRecipe) -> Iterator[np.ndarray]:
@@ -99,22 +93,22 @@ def _still(counter: str, vessel: str, colour: str) -> Image.Image:
     for y in (14, 40, 66):
         canvas.line([(162, y), (262, y)], 1.5, shade(_WOOD, 0.94))
     if vessel:
-        canvas.shadow(lambda c: _outline(c, vessel, (255, 255, 255)), 0.45, 12)
-        _outline(canvas, vessel, PAINT[colour])
+        canvas.shadow(lambda c: _outline(c, vessel, (255, 255, 255), (255, 255, 255)), 0.45, 12)
+        _outline(canvas, vessel, PAINT[colour], shade(PAINT[colour], 0.55 if vessel == "pan" else 0.8))
         _vessel(canvas, vessel, PAINT[colour])
     return canvas.image
 
 
-def _outline(canvas: Canvas, vessel: str, colour: Colour) -> None:
+def _outline(canvas: Canvas, vessel: str, colour: Colour, handles: Colour) -> None:
     (x, y), radius = CENTRE, _RADIUS[vessel]
     if vessel == "dish":
         canvas.slab(CENTRE, (radius, radius * 0.94), 30, colour)
         return
     if vessel == "pan":
-        canvas.line([(x + 60, y + 60), (x + 150, y + 150)], 20, shade(colour, 0.55) if sum(colour) < 765 else colour)
+        canvas.line([(x + 60, y + 60), (x + 150, y + 150)], 20, handles)
     if vessel == "pot":
         for side in (-1, 1):
-            canvas.slab((x + side * radius, y), (12, 20), 8, shade(colour, 0.8) if sum(colour) < 765 else colour)
+            canvas.slab((x + side * radius, y), (12, 20), 8, handles)
     canvas.disc(CENTRE, radius, colour)
 
 

@@ -21,7 +21,7 @@ def arm(canvas: Canvas, hand: Point, elbow: Point, width: float) -> None:
 
 
 def _hand(canvas: Canvas) -> None:
-    arm(canvas, (176, 178), (250, 268), 30)
+    arm(canvas, (186, 202), (252, 276), 32)
 
 
 def _jug(canvas: Canvas) -> None:
