@@ -1,9 +1,9 @@
 """Which guidance and how many steps draw best? Asked on training recipes that the model was not shown.
 
-    dvc exp run -S dataset.kitchen.training_videos=135
-    python -m scripts.choose_guidance
+    dvc exp run -S dataset.kitchen.training_videos=105
+    python -m scripts.choose_guidance --count 15
 
-The toy kitchen renders the same recipes whatever their number, so those from the 135th on are the committed demo's
+The toy kitchen renders the same recipes whatever their number, so those that follow the 105 are the committed demo's
 training recipes, but not this model's. The validation recipes are left for the evaluation.
 """
 
@@ -15,28 +15,31 @@ import numpy as np
 import pandas as pd
 import typer
 
-from recipevis import metrics, rollout
+from recipevis import metrics, parameters, rollout
 from recipevis.backbone import ClipImages
+from recipevis.fusers import FUSERS
 from recipevis.kitchen import recipes, rendering
 
 
 def main(
     model: Annotated[Path, typer.Option(help="what the stage `train` left")] = Path("models/recipevis"),
     clip: Annotated[Path, typer.Option(help="the CLIP that measures")] = Path("models/encoder"),
-    first: Annotated[int, typer.Option(help="number of the first training recipe that was held out")] = 135,
-    count: Annotated[int, typer.Option(help="how many recipes to draw")] = 10,
+    settings: Annotated[Path, typer.Option(help="the parameters it was trained with")] = Path("params.yaml"),
+    count: Annotated[int, typer.Option(help="how many of the recipes after the training recipes to draw")] = 15,
     guidance: Annotated[list[float], typer.Option(help="scales of the sentence to try")] = (1, 1.5, 2, 3),
     image_guidance: Annotated[list[float], typer.Option(help="scales of the image; -1: the same")] = (-1,),
-    steps: Annotated[list[int], typer.Option(help="numbers of steps to try")] = (12, 25),
-    seed: Annotated[int, typer.Option(help="of the noise")] = 0,
+    steps: Annotated[list[int], typer.Option(help="numbers of steps to try")] = (2, 3, 5, 12),
 ) -> None:
     """Draw held-out recipes autoregressively and teacher-forced in each way, and print the scores."""
+    trained = parameters.load(settings, FUSERS)
+    first = trained.dataset.kitchen.training_videos
+    numbers = range(first, first + count)
+    made = [recipes.recipe(trained.dataset.seed, f"training-{number:04d}") for number in numbers]
     pipeline = rollout.load_pipeline(model, "cpu")
     encoder = ClipImages(clip, "cpu")
-    made = [recipes.recipe(0, f"training-{number:04d}") for number in range(first, first + count)]
     rows = []
     for scale, image_scale, number in product(guidance, image_guidance, steps):
-        sampler = rollout.Sampler(pipeline, seed, number, scale, None if image_scale < 0 else image_scale)
+        sampler = rollout.Sampler(pipeline, trained.seed, number, scale, None if image_scale < 0 else image_scale)
         for mode in ("autoregressive", "teacher_forced"):
             pairs = _draw(sampler, made, mode == "autoregressive")
             vectors = encoder.pooled([picture for pair in pairs for picture in pair])
