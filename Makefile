@@ -3,6 +3,10 @@
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
+# glibc keeps large buffers for the next step instead of giving them back: a convolution then takes a quarter less.
+export MALLOC_MMAP_THRESHOLD_ := 4294967296
+export MALLOC_TRIM_THRESHOLD_ := 17179869184
+export MALLOC_TOP_PAD_ := 268435456
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test slow lint format kitchen-backbone clean
@@ -31,10 +35,8 @@ format: setup ## mend style and form
 	ruff check --fix .
 	ruff format .
 
-# glibc keeps large buffers for the next step instead of giving them back: a convolution then takes a quarter less.
 kitchen-backbone: setup ## pretrain the toy kitchen's networks anew, up to 90 minutes on two cores
-	MALLOC_MMAP_THRESHOLD_=4294967296 MALLOC_TRIM_THRESHOLD_=17179869184 MALLOC_TOP_PAD_=268435456 \
-	  python -m scripts.pretrain_kitchen
+	python -m scripts.pretrain_kitchen
 
 clean: ## remove outputs, build/ (pretrained parts, tables) and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
 	rm -rf data models samples reports logs .pytest_cache .ruff_cache build
@@ -48,9 +50,9 @@ PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("P
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "setup: RecipeVis needs Python 3.11 or later; choose one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@echo "setup: installing packages into .venv, two or three minutes"
+	@echo "setup: installing packages into .venv, one or two minutes"
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check -e '.[dev]' -c constraints.txt \
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]' -c constraints.txt \
 	  --config-settings editable_mode=compat
 	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \
 	  { read -r folder; echo '$(PTH)' > "$$folder/recipevis-path.pth"; }
