@@ -61,6 +61,18 @@ def test_paper_parameters_are_the_papers():
     assert (paper.dataset.limit, paper.sample.recipes) == (None, None)
 
 
+def test_the_large_kitchen_is_the_demo_with_more_of_it():
+    demo, large = (
+        load(path, FUSERS).model_dump() for path in (ROOT / "params.yaml", ROOT / "params/kitchen-large.yaml")
+    )
+    assert large["dataset"]["kitchen"]["validation_videos"] >= 100
+    demo["dataset"]["kitchen"] = large["dataset"]["kitchen"]
+    for key in ("steps", "validate_every", "checkpoint_every"):
+        assert large["train"][key] > demo["train"][key]
+        demo["train"][key] = large["train"][key]
+    assert large == demo
+
+
 def test_parameters_are_frozen():
     demo = load(ROOT / "params.yaml", FUSERS)
     with pytest.raises(ValidationError, match="frozen"):
@@ -72,7 +84,7 @@ def test_parameters_are_frozen():
 def test_numbers_are_read_as_yaml_1_2(changed):
     """DVC reads `3e-7` as a number; PyYAML reads it as text."""
     assert changed(train__learning_rate=3e-7).train.learning_rate == 3e-7
-    for path in (ROOT / "params.yaml", ROOT / "params/paper.yaml"):
+    for path in (ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")):
         assert isinstance(load(path, FUSERS).train.learning_rate, float)
 
 
