@@ -20,10 +20,10 @@ from recipevis.errors import InputError
 from recipevis.progress import meter
 from recipevis.randomness import numpy_generator
 
-MODES = ("autoregressive", "teacher_forced")  # the first is the headline
-CEILING = ("vae_round_trip",)
+MODES = (floors.AUTOREGRESSIVE, floors.TEACHER_FORCED)  # the first is the headline
+CEILING = (floors.VAE_ROUND_TRIP,)
 CONTROLS = (floors.WRONG_PREVIOUS,)
-FLOORS = ("copy_previous", "mean_image", "other_recipe", "untouched_backbone")
+FLOORS = ("copy_previous", "mean_image", "other_recipe", floors.UNTOUCHED_BACKBONE)
 # The pictures behind a row's entries, one a mode. What looks at no drawn image is the same picture in both modes.
 ROWS = {"model": MODES} | {row: (row, row) for row in (*CONTROLS, *FLOORS, *CEILING)}
 GROUPS = {"all": 0, "after_first": 1}  # the first step that counts

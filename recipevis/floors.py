@@ -16,8 +16,11 @@ from recipevis.errors import InputError
 from recipevis.progress import track
 from recipevis.randomness import numpy_generator
 
+# What the stage `sample` draws, each in a folder of this name.
+AUTOREGRESSIVE, TEACHER_FORCED = "autoregressive", "teacher_forced"
 WRONG_PREVIOUS = "wrong_previous"  # the model, shown what `other_recipe` gives as the image before
-DRAWN = ("autoregressive", "teacher_forced", WRONG_PREVIOUS, "untouched_backbone", "vae_round_trip")
+UNTOUCHED_BACKBONE, VAE_ROUND_TRIP = "untouched_backbone", "vae_round_trip"
+DRAWN = (AUTOREGRESSIVE, TEACHER_FORCED, WRONG_PREVIOUS, UNTOUCHED_BACKBONE, VAE_ROUND_TRIP)
 
 
 def mean_image(paths: Sequence[str]) -> np.ndarray:

@@ -118,7 +118,12 @@ class CrossAttention(nn.Module):
         self.value = nn.Linear(context_width, width)
         self.out = nn.Linear(width, width)
         self.norm = nn.LayerNorm(width)
-        for layer in (self.query, self.key, self.value, self.out):  # as nn.MultiheadAttention starts
+        for layer in (
+            self.query,
+            self.key,
+            self.value,
+            self.out,
+        ):  # wider than nn.Linear's own
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
 

@@ -20,14 +20,19 @@ from recipevis.annotations import Recipe
 from recipevis.backbone import Backbone, configuration
 from recipevis.conditioning import Conditioner
 from recipevis.errors import InputError
-from recipevis.floors import WRONG_PREVIOUS, other_recipe
+from recipevis.floors import (
+    AUTOREGRESSIVE,
+    TEACHER_FORCED,
+    UNTOUCHED_BACKBONE,
+    VAE_ROUND_TRIP,
+    WRONG_PREVIOUS,
+    other_recipe,
+)
 from recipevis.fusers import FUSERS
 from recipevis.pipeline import RecipePipeline, assemble
 from recipevis.progress import meter
 from recipevis.randomness import generator
 
-AUTOREGRESSIVE, TEACHER_FORCED = "autoregressive", "teacher_forced"
-UNTOUCHED_BACKBONE, VAE_ROUND_TRIP = "untouched_backbone", "vae_round_trip"
 COLUMNS = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
 
 
