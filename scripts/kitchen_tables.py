@@ -5,21 +5,19 @@
     python -m scripts.kitchen_tables cycle
     cp params/kitchen-large.yaml params.yaml; python -m scripts.kitchen_tables large
 
-Each experiment is a `dvc exp run` in the workspace, which keeps its parameters (`git checkout params.yaml`); what it
-reported is kept below --out and not run again.
+Each experiment is a `dvc exp run` in the workspace, which keeps its parameters (`git checkout params.yaml`); DVC brings
+back in seconds what was run before. What each reported is left below --out.
 """
 
-import hashlib
 import json
 import shutil
 import subprocess
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import numpy as np
 import pandas as pd
 import typer
-from ruamel.yaml import YAML
 
 from recipevis import evaluation
 from recipevis.fusers import FUSERS
@@ -33,15 +31,16 @@ GRIDS = {
     "cycle": [(fuser, 0, weight) for fuser in CYCLED for weight in (0, 0.1)],
     "large": [(fuser, 0, 0) for fuser in COMPARED],
 }
+RESAMPLES = 2000  # of the intervals of differences
 FILES = ("reports/evaluation.json", "reports/images.csv", "models/recipevis/training.json")
 
 
 def main(
-    grid: Annotated[str, typer.Argument(help=", ".join(GRIDS))],
-    out: Annotated[Path, typer.Option(help="folder of what was reported")] = Path("build/kitchen-tables"),
+    grid: Annotated[Literal[*GRIDS], typer.Argument(help="which experiments")],
+    out: Annotated[Path, typer.Option(help="folder for what was reported")] = Path("build/kitchen-tables"),
 ) -> None:
-    """Run what is missing of a grid, then print its tables as Markdown."""
-    folders = [_run(*settings, out / _digest(Path("params.yaml"))) for settings in GRIDS[grid]]
+    """Run a grid, then print its tables as Markdown."""
+    folders = [_run(*settings, out / grid) for settings in GRIDS[grid]]
     runs = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
     weights = [json.loads((folder / "training.json").read_text())["fuser_parameters"] for folder in folders]
     images = [pd.read_csv(folder / "images.csv") for folder in folders]
@@ -53,32 +52,19 @@ def main(
         print(_differences(runs, images))
 
 
-def _digest(path: Path) -> str:
-    """Stands for what the grids leave as it is."""
-    parameters = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    parameters["cycle"].pop("weight")
-    fixed = {key: value for key, value in parameters.items() if key not in ("fuser", "seed")}
-    return hashlib.sha256(json.dumps(fixed, sort_keys=True).encode()).hexdigest()[:8]
-
-
 def _run(fuser: str, seed: int, cycle_weight: float, out: Path) -> Path:
-    """The folder with what an experiment reported; runs it if it isn't there. `params.yaml` keeps the values."""
+    """Run an experiment; the folder with what it reported."""
+    settings = (f"fuser={fuser}", f"seed={seed}", f"cycle.weight={cycle_weight:g}")
+    subprocess.run(["dvc", "exp", "run", *(word for setting in settings for word in ("-S", setting))], check=True)
     folder = out / f"{fuser}-seed{seed}-cycle{cycle_weight:g}"
-    if not folder.is_dir():
-        settings = (f"fuser={fuser}", f"seed={seed}", f"cycle.weight={cycle_weight:g}")
-        changes = [word for setting in settings for word in ("-S", setting)]
-        subprocess.run(["dvc", "exp", "run", *changes], check=True)
-        beside = folder.with_name(f"{folder.name}.unfinished")
-        shutil.rmtree(beside, ignore_errors=True)
-        beside.mkdir(parents=True)
-        for file in FILES:
-            shutil.copy(file, beside)
-        beside.rename(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    for file in FILES:
+        shutil.copy(file, folder)
     return folder
 
 
 def _table(runs: list[dict], weights: list[int], mode: str, group: str, grid: str) -> str:
-    """A row an experiment (over seeds: a row a fuser), and once the floors and the ceiling."""
+    """A row an experiment (over seeds: a row a fuser), and over all of them one a floor and the ceiling."""
     rows = {}
     for run, count in zip(runs, weights, strict=True):
         about = run["experiment"]
@@ -88,8 +74,8 @@ def _table(runs: list[dict], weights: list[int], mode: str, group: str, grid: st
             values = [run["rows"][row][mode][group][metric]["mean"] for metric in METRICS]
             rows.setdefault(label, (count, []))[1].append(values)
     for row in (*evaluation.FLOORS, *evaluation.CEILING):
-        values = [runs[0]["rows"][row][mode][group][metric]["mean"] for metric in METRICS]
-        rows[row] = ("", [values])
+        values = [[run["rows"][row][mode][group][metric]["mean"] for metric in METRICS] for run in runs]
+        rows[row] = ("", values)
     lines = [f"| | weights | {' | '.join(METRICS.values())} |", "|---|" + "---|" * (len(METRICS) + 1)]
     for name, (count, values) in rows.items():
         cells = [_cell(column) for column in np.transpose(values)]
@@ -98,10 +84,10 @@ def _table(runs: list[dict], weights: list[int], mode: str, group: str, grid: st
 
 
 def _cell(values: np.ndarray) -> str:
-    """The mean, and over seeds the least and the greatest."""
+    """The mean, and where it varies over seeds the least and the greatest."""
     digits = 3 if np.abs(values).max() < 1 else 2
-    mean = f"{values.mean():.{digits}f}"
-    return mean if len(values) == 1 else f"{mean} ({values.min():.{digits}f} to {values.max():.{digits}f})"
+    mean, least, greatest = (f"{value:.{digits}f}" for value in (values.mean(), values.min(), values.max()))
+    return mean if least == greatest else f"{mean} ({least} to {greatest})"
 
 
 def _differences(runs: list[dict], images: list[pd.DataFrame]) -> str:
@@ -122,7 +108,7 @@ def _differences(runs: list[dict], images: list[pd.DataFrame]) -> str:
             )
             for name, other in others.items():
                 for group, first in evaluation.GROUPS.items():
-                    entry = evaluation.paired(own[mode], other, first, 2000, 0)
+                    entry = evaluation.paired(own[mode], other, first, RESAMPLES, 0)
                     cells = [
                         f"{entry[m]['mean']:+.3g} ({entry[m]['low']:+.3g} to {entry[m]['high']:+.3g})" for m in METRICS
                     ]
