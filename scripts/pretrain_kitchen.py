@@ -225,7 +225,7 @@ def new_tokenizer(scenes: Scenes, merges: int = 420) -> CLIPTokenizer:
 
 
 def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes: Scenes, steps: int, key: str) -> None:
-    """Contrastive, with neighbouring steps of a recipe in a batch, so that it must tell what came in between.
+    """Contrastive, with runs of four scenes in a batch, often of one recipe, so that it must tell what came in between.
 
     A contrastive loss asks of the class token alone, and only for what tells one scene from 127 others. CLIP's image
     tokens say far more after 400 million pictures; these learn it from a second loss: their mean gives the picture,
@@ -306,16 +306,18 @@ class Conditions:
 
 
 def principal_components(scaled: Tensor, count: int) -> Tensor:
-    """The first principal components of latents [n, 4, h, w], [n, count], those of great deviation toned down.
+    """The first principal components of latents [n, 4, h, w], float32 [n, count], the larger ones toned down.
 
-    Each is divided by the root of its deviation, all by one number, so that their deviation is 1 on the whole.
+    With s_k the standard deviation of component k, component k is divided by sqrt(s_k); then all are divided by their
+    common standard deviation. Fewer scenes than components: the rest is 0.
     """
     flat = scaled.flatten(1)
     with seeded(SEED, "components"):
         _, _, directions = torch.pca_lowrank(flat, min(count, len(flat)))
     components = (flat - flat.mean(0)) @ directions
     components = components / components.std(0).clamp(min=1e-3).sqrt()
-    return F.pad(components / components.std(), (0, count - components.shape[1]))
+    components = F.pad(components, (0, count - components.shape[1]))
+    return components / components.std()
 
 
 def train_unet(

@@ -79,6 +79,41 @@ def test_standardised_latents_decode_to_the_same_picture():
     )
 
 
+def test_the_dense_condition_is_the_pictures_own_and_blurred(made):
+    scenes, scaled = script.Scenes.of_recipes(5, 12), torch.randn(50, 4, 8, 8)
+    tokenizer = script.new_tokenizer(scenes)
+    encoder = untrained.make(sizes(text={**script.SIZES["text"], "vocabulary": len(tokenizer)}))["text_encoder"]
+    conditions = script.Conditions(encoder, tokenizer, scenes, scaled)
+    chosen = np.array([3, 9, 3])
+    words = conditions(1, chosen, np.random.default_rng(0))
+    dense = conditions(0, chosen, np.random.default_rng(0))
+    assert words.shape == (3, 40, 64)
+    assert dense.shape == (3, 3, 64)
+    own = script.principal_components(scaled, 192).unflatten(1, (3, 64))
+    distances = (dense[:, None] - own).flatten(2).norm(dim=2)  # to every scene's
+    assert distances.argmin(1).tolist() == [3, 9, 3]
+    assert (distances.min(1).values > 0).all()
+    assert not torch.equal(dense[0], dense[2])
+
+
+def test_principal_components_keep_their_order_and_deviate_by_one():
+    mixed = torch.randn(300, 6) * torch.tensor([9.0, 4, 1, 0.3, 0.1, 0.02])
+    components = script.principal_components(mixed.view(300, 1, 2, 3), 4)
+    assert components.shape == (300, 4)
+    assert components.std().item() == pytest.approx(1, abs=1e-4)
+    spread = components.std(0)
+    assert torch.allclose(spread / spread[0], torch.tensor([9.0, 4, 1, 0.3]).div(9).sqrt(), atol=0.1)
+    for index in range(4):
+        assert torch.corrcoef(torch.stack([components[:, index], mixed[:, index]]))[0, 1].abs() > 0.95
+    assert not script.principal_components(mixed[:3].view(3, 1, 2, 3), 5)[:, 3:].any()
+
+
+def test_the_schedule_ends_in_noise_and_leaves_little_of_most_pictures(made):
+    signal = Backbone(made / "out" / "backbone").scheduler.alphas_cumprod.sqrt()
+    assert signal[-1] < 1e-4
+    assert (signal < 0.2).float().mean() > 0.5
+
+
 def test_every_word_is_one_token():
     scenes = script.Scenes.of_recipes(script.SEED, 100)
     tokenizer = script.new_tokenizer(scenes)
