@@ -26,10 +26,10 @@ def main(
     ] = 20,
     times: Annotated[int, typer.Option(help="how many times as many in the larger run")] = 10,
 ) -> None:
-    """Print a table: seconds and MB of each stage in both runs, and their ratios."""
+    """Print a table: seconds and MiB of each stage in both runs, and their ratios."""
     small, large = _run(videos), _run(videos * times)
     print(
-        f"| stage | {videos} videos | {videos * times} videos | ratio | MB | MB | ratio |",
+        f"| stage | {videos} videos | {videos * times} videos | ratio | MiB | MiB | ratio |",
         "|---|" + "---:|" * 6,
         sep="\n",
     )
@@ -42,7 +42,7 @@ def main(
 
 
 def _run(videos: int) -> dict[str, tuple[float, float]]:
-    """Seconds and MB of every stage."""
+    """Seconds and MiB of every stage."""
     measured = {}
     with tempfile.TemporaryDirectory() as scratch:
         project = Path(scratch) / "project"
