@@ -1,7 +1,5 @@
 """What the shipped networks can do, on scenes that their pretraining has not drawn."""
 
-from collections.abc import Callable
-from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -13,6 +11,7 @@ from recipevis.backbone import Backbone, encode_sentences
 from recipevis.kitchen import captions, recipes, rendering
 from recipevis.randomness import generator, numpy_generator
 from scripts import pretrain_kitchen as pretraining
+from scripts.choose_guidance import nearest_colour
 
 SEED = 987654  # of the recipes here
 
@@ -78,14 +77,6 @@ def test_the_clip_that_measures_knows_the_caption(tmp_path):
     assert np.mean(right) >= 0.9
 
 
-def nearest_colour(drawn: np.ndarray, paint: Callable[[str], recipes.Scene]) -> str:
-    """The palette's colour whose own scene is nearest to a picture, where that colour shows."""
-    candidates = {colour: rendering.picture(paint(colour)).astype(float) for colour in recipes.COLOURS}
-    shown = np.ptp(np.stack(list(candidates.values())), axis=0).max(axis=2) > 40  # [h, w]
-    seen = {colour: np.abs(drawn[shown].mean(0) - own[shown].mean(0)).sum() for colour, own in candidates.items()}
-    return min(seen, key=seen.get)
-
-
 @pytest.mark.slow
 @torch.no_grad()
 def test_text_to_image_gives_counter_and_vessel_their_named_colours(kitchen):
@@ -104,6 +95,6 @@ def test_text_to_image_gives_counter_and_vessel_their_named_colours(kitchen):
             latents = kitchen.scheduler.step(prediction, timestep, latents, generator=own).prev_sample
         for scene, latent in zip(scenes, latents, strict=True):
             drawn = images.from_vae(kitchen.vae.decode(latent[None] / kitchen.vae.config.scaling_factor).sample)[0]
-            right.append(nearest_colour(drawn, lambda c, s=scene: replace(s, counter=c)) == scene.counter)
-            right.append(nearest_colour(drawn, lambda c, s=scene: replace(s, colour=c)) == scene.colour)
+            right.append(nearest_colour(drawn, scene, "counter") == scene.counter)
+            right.append(nearest_colour(drawn, scene, "colour") == scene.colour)
     assert np.mean(right) >= 0.9
