@@ -12,6 +12,17 @@ from recipevis.shapes import Shapes
 SHAPES = Shapes(text_tokens=5, text_width=16, image_tokens=7, image_width=12, condition_tokens=3, condition_width=16)
 PAPER = Shapes(77, 768, 257, 1024, 3, 768)
 HIDDEN, BATCH = 9, 2
+# Those computed a second time here, by hand. What else is in FUSERS has the other tests.
+BY_HAND = (
+    "baseline",
+    "concat",
+    "text_pooling",
+    "image_pooling",
+    "attend_to_text",
+    "attend_to_image",
+    "text_only",
+    "image_only",
+)
 
 
 @pytest.fixture
@@ -81,12 +92,12 @@ def second_computation(name: str, fuser, text, text_pooled, image, image_pooled,
     if name == "text_pooling":
         added = linear(fuser.project, text_pooled)
         return feed_forward(fuser.feed_forward, [x for token in image for x in token + added])
-    queries, context = (image, text) if name == "attend_to_text" else (text, image)
+    queries, context = {"attend_to_text": (image, text), "attend_to_image": (text, image)}[name]
     return feed_forward(fuser.feed_forward, np.concatenate(attention(fuser.attention, queries, context, residual)))
 
 
 @pytest.mark.parametrize("residual", [True, False])
-@pytest.mark.parametrize("name", FUSERS)
+@pytest.mark.parametrize("name", BY_HAND)
 def test_fuser_equals_a_loop(name, residual, inputs):
     fuser = made(name, residual)
     fused = fuser(*inputs).detach().numpy()
@@ -146,7 +157,7 @@ def test_weights_at_the_papers_sizes():
         "text_only": forward(t * e),
         "image_only": forward(p * v),
     }
-    assert {name: count_weights(name, PAPER, 768) for name in FUSERS} == by_hand
+    assert {name: count_weights(name, PAPER, 768) for name in BY_HAND} == by_hand
 
 
 def test_matched_widths_have_as_many_weights_as_attend_to_image():
