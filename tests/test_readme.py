@@ -173,7 +173,7 @@ def test_the_readmes_fuser_is_one():
     assert fused.shape == (2, 3, 4)
 
 
-def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch):
+def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch, tmp_path):
     """The example of "Drawing a recipe" runs as it is printed, on a model as small as they get."""
     from dataclasses import asdict
 
@@ -188,11 +188,13 @@ def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch):
         return assemble(backbone, conditioner, backbone.unet, pixels=32, blank="white")
 
     monkeypatch.setattr(RecipePipeline, "from_pretrained", tiny)
+    monkeypatch.chdir(tmp_path)
     names = {}
     exec(next(block for block in blocks(ROOT / "README.md", "python") if "RecipePipeline" in block), names)
     assert names["step"] == 1
     assert names["previous"].shape == (32, 32, 3)
     assert names["previous"].dtype == "uint8"
+    assert sorted(path.name for path in tmp_path.glob("*.png")) == ["step-1.png", "step-2.png"]
 
 
 def table_keys(heading: str, first: str) -> list[str]:
@@ -216,6 +218,19 @@ def table_keys(heading: str, first: str) -> list[str]:
 )
 def test_tables_of_columns_errors_and_flags_are_whole(heading, first, known):
     assert table_keys(heading, first) == list(known)
+
+
+def test_the_words_of_the_kitchen_are_listed():
+    from recipevis.kitchen import recipes
+
+    text = (ROOT / "docs/demo.md").read_text(encoding="utf-8")
+    listed = [
+        [cell.strip() for cell in row.strip("|").split("|")] for row in re.findall(r"^\|.*\|$", text, re.MULTILINE)
+    ]
+    for name, made in recipes.TYPES.items():
+        words = [made.vessel, "; ".join(map(", ".join, made.bases)), ", ".join(made.toppings), made.act]
+        assert [name, *words, ", ".join(made.finish)] in listed
+    assert f"{', '.join(list(recipes.COLOURS)[:-1])} and {list(recipes.COLOURS)[-1]}" in " ".join(text.split())
 
 
 def test_the_example_of_annotations_is_accepted():
