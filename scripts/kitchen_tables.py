@@ -69,7 +69,8 @@ def _table(runs: list[dict], weights: list[int], mode: str, group: str, grid: st
     for run, count in zip(runs, weights, strict=True):
         about = run["experiment"]
         name = about["fuser"] + (f", cycle {about['cycle_weight']:g}" if grid == "cycle" else "")
-        for row in ("model", *evaluation.CONTROLS):
+        controls = evaluation.CONTROLS if FUSERS[about["fuser"]].sees_image else ()
+        for row in ("model", *controls):
             label = name if row == "model" else f"{name}, wrong image"
             values = [run["rows"][row][mode][group][metric]["mean"] for metric in METRICS]
             rows.setdefault(label, (count, []))[1].append(values)

@@ -64,11 +64,13 @@ def test_a_table_has_means_and_spans_over_seeds(ran, capsys):
     rows = table(capsys.readouterr().out, "teacher_forced, after_first")
     for name, fuser, picture in (
         ("attend_to_image", "attend_to_image", "teacher_forced"),
-        ("baseline, wrong image", "baseline", "wrong_previous"),
+        ("attend_to_image, wrong image", "attend_to_image", "wrong_previous"),
     ):
         wanted = [[level(fuser, seed, picture, metric) for seed in (0, 1, 2)] for metric in script.METRICS]
         spans = [f"{np.mean(values):.2f} ({min(values):.2f} to {max(values):.2f})" for values in wanted]
         assert rows[name] == ["12,345", *spans]
+    assert "baseline" in rows
+    assert "baseline, wrong image" not in rows
     floor = [[level("", seed, "untouched_backbone", metric) for seed in (0, 1, 2)] for metric in script.METRICS]
     assert rows["untouched_backbone"] == ["", *(f"{v[1]:.2f} ({v[0]:.2f} to {v[2]:.2f})" for v in floor)]
 
