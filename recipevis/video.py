@@ -22,6 +22,11 @@ ERRORS = {
 }
 
 
+# Decoders that can leave out the pictures that no other rests on, and say in each packet's header which those are. What
+# VP9's and AV1's make of that wish differs; they, and all others, decode everything.
+_SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4"}
+
+
 class VideoError(Exception):
     """A whole file is of no use. `reason` is a key of `ERRORS`."""
 
@@ -57,7 +62,7 @@ class _Index:
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
         self.pts: list[int] = []  # by place
         shown: list[_Packet] = []
-        key, key_dts, first, durations = None, 0, None, {}
+        keys, first, durations = [], None, {}
         for packet in container.demux(stream):
             pts = packet.dts if packet.pts is None else packet.pts  # AVI has no other
             if pts is None:  # the end of the stream
@@ -65,12 +70,14 @@ class _Index:
             place = len(self.pts)
             self.pts.append(pts)
             if packet.is_keyframe:
-                key, key_dts = place, pts if packet.dts is None else packet.dts
+                keys.append((place, pts if packet.dts is None else packet.dts, pts))
                 first = pts if first is None else first
             # What comes or is shown before the first key frame can't be decoded. An edit list may hide packets.
             if first is None or pts < first or packet.is_discard:
                 continue
-            shown.append(_Packet(pts, place, key, key_dts))
+            # A picture shown before the key frame that it comes after may rest on the group before, too.
+            leads = len(keys) > 1 and pts < keys[-1][2]
+            shown.append(_Packet(pts, place, *keys[-2 if leads else -1][:2]))
             durations[pts] = packet.duration or 0
         if not shown:
             raise VideoError("no_video_stream", "no frame in the video stream")
@@ -153,6 +160,8 @@ class _Decoder:
 
     def shot(self, wanted: _Packet) -> Shot:
         """The picture of a packet, if each packet that it may rest on was decoded without a fault."""
+        if self._stream.codec_context.name in _SKIPPING and (frame := self._decode_references(wanted)) is not None:
+            return Shot(self._picture(frame))
         first = self._index.pts[wanted.key]
         needed = {pts for pts in self._index.pts[wanted.key : wanted.place + 1] if pts >= first}
         frame, missing, faults = self._decode(wanted, needed, from_start=False)
@@ -160,6 +169,46 @@ class _Decoder:
             # The file was wrong about its key frames, or some packets are never shown: decode it all.
             frame, missing, faults = self._decode(wanted, needed, from_start=True)
         return Shot(None, "undecodable") if frame is None or faults else Shot(self._picture(frame))
+
+    def _decode_references(self, wanted: _Packet) -> av.VideoFrame | None:
+        """The wanted frame, decoded from its key frame without the pictures that no other rests on.
+
+        Bit for bit what decoding everything gives, in three quarters of the time where two pictures in three are such.
+
+        Returns:
+            None if anything at all was odd on the way: then everything must be decoded to tell.
+        """
+        context = self._stream.codec_context
+        first, found, begun, whole = self._index.pts[wanted.key], None, False, False
+        context.flush_buffers()
+        try:
+            # Some containers look for a decoding time, some for a time of showing, which is later and so finds both.
+            self._container.seek(first, stream=self._stream, backward=True, any_frame=False)
+            context.skip_frame = "NONREF"
+            for packet in self._container.demux(self._stream):
+                if packet.pts is None:  # the end, or a container that doesn't say when a packet is shown
+                    return None
+                begun |= packet.pts == first
+                if not begun:
+                    continue
+                last = packet.pts == wanted.pts
+                if last:
+                    context.skip_frame = "DEFAULT"
+                frames = packet.decode()
+                if last:
+                    frames += context.decode(None)  # what waits for its turn to be shown
+                for frame in frames:
+                    if frame.pts is None or (frame.pts >= first and frame.is_corrupt):
+                        return None
+                    whole |= frame.pts == first
+                    found = frame if frame.pts == wanted.pts else found
+                if last:
+                    return found if whole else None
+        except av.FFmpegError:
+            return None
+        finally:
+            context.skip_frame = "DEFAULT"
+        return None
 
     def _decode(
         self, wanted: _Packet, needed: set[int], from_start: bool
@@ -171,8 +220,8 @@ class _Decoder:
         """
         start = self._index.shown[0].key_dts if from_start else wanted.key_dts
         best, missing, faults = None, set(needed), False
-        for dts, frame in self._frames(start):
-            if frame is None:  # a fault counts from the wanted key frame on; a seek may land before it
+        for dts, frame in self._frames(start, None if from_start else self._index.pts[wanted.key]):
+            if frame is None:  # a fault counts from the wanted key frame on
                 faults |= dts is None or dts >= wanted.key_dts
                 continue
             pts = frame.dts if frame.pts is None else frame.pts
@@ -187,17 +236,22 @@ class _Decoder:
                 break
         return best and best[1], missing, faults
 
-    def _frames(self, start_dts: int) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
-        """Frames, None for a decoding error, from the key frame at or before a decoding time to the end.
+    def _frames(self, start_dts: int, first: int | None) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
+        """Frames, None for a decoding error, to the end, each with the decoding time of the packet that brought it.
 
-        Each with the decoding time of the packet that brought it.
+        Args:
+            start_dts: from the key frame at or before this decoding time on;
+            first: but not before the packet shown at this time, since a seek may land a whole group earlier.
         """
-        dts = None
+        dts, begun = None, first is None
         self._stream.codec_context.flush_buffers()
         try:
             self._container.seek(start_dts, stream=self._stream, backward=True, any_frame=False)
             for packet in self._container.demux(self._stream):
                 dts = packet.pts if packet.dts is None else packet.dts
+                begun = begun or first == (packet.dts if packet.pts is None else packet.pts)
+                if not begun:
+                    continue
                 try:
                     for frame in packet.decode():
                         yield dts, frame

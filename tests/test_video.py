@@ -57,6 +57,41 @@ def test_frames_are_those_of_a_full_decode(tmp_path, name, options):
     check(encode(tmp_path / name, *options))
 
 
+ENCODERS = {
+    "b_frames.mp4": "-c:v libx264 -bf 3 -g 50 -pix_fmt yuv420p",
+    "pyramid.mkv": "-c:v libx264 -bf 6 -b_strategy 2 -x264-params b-pyramid=normal:ref=5 -g 50 -pix_fmt yuv420p",
+    "strict.ts": "-c:v libx264 -bf 3 -x264-params b-pyramid=strict -g 20 -pix_fmt yuv420p -output_ts_offset 50",
+    "open.mp4": "-c:v libx264 -bf 3 -x264-params open-gop=1:keyint=12:min-keyint=12 -pix_fmt yuv420p",
+    "refresh.mp4": "-c:v libx264 -bf 0 -x264-params intra-refresh=1:keyint=12 -pix_fmt yuv420p",
+    "no_b.flv": "-c:v libx264 -bf 0 -pix_fmt yuv420p",
+    "ten_bit.mp4": "-c:v libx264 -bf 3 -pix_fmt yuv420p10le",
+    "hevc.mp4": "-c:v libx265 -x265-params bframes=4:keyint=25:log-level=none -pix_fmt yuv420p",
+    "hevc_open.mkv": "-c:v libx265 -x265-params bframes=3:open-gop=1:keyint=10:log-level=none -pix_fmt yuv420p10le",
+    "interlaced.mp4": "-c:v libx264 -bf 3 -flags +ildct+ilme -x264-params interlaced=1 -pix_fmt yuv420p",
+    "mpeg4.mp4": "-c:v mpeg4 -bf 2 -g 12 -q:v 3",
+    "mpeg4.avi": "-c:v mpeg4 -bf 2 -g 12 -q:v 3",
+    "mpeg2.ts": "-c:v mpeg2video -bf 2 -g 12 -q:v 3",
+    "edited.mov": "-ss 0.9 -c:v libx264 -bf 3 -g 40 -pix_fmt yuv420p",
+}
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_leaving_out_what_nothing_rests_on_changes_no_bit(tmp_path, monkeypatch, name):
+    path = encode(tmp_path / name, *ENCODERS[name].split(), count=60, rate=10)
+    times = [time / 10 + 0.01 for time in range(58) if time < 10 * video.probe(path) - 1]
+    quick = [np.array(shot.picture) for shot in video.shots(path, times)]
+    monkeypatch.setattr(video, "_SKIPPING", set())
+    whole = [np.array(shot.picture) for shot in video.shots(path, times)]
+    assert len(times) > 40
+    assert all(np.array_equal(*pair) for pair in zip(quick, whole, strict=True))
+
+
+def test_the_quick_way_is_the_one_taken(tmp_path, monkeypatch):
+    path = encode(tmp_path / "a.mp4", *ENCODERS["b_frames.mp4"].split(), count=60)
+    monkeypatch.setattr(video._Decoder, "_decode", lambda *arguments, **options: pytest.fail("decoded everything"))
+    assert video.shots(path, [1.1, 5.3, 11.5])[2].picture is not None
+
+
 def test_real_files(shared):
     for name in ("unordered.mov", "video_0.mov", "video_90.mov"):
         check(shared / "videos" / name)
