@@ -1,0 +1,244 @@
+"""Middle frames of one long video, ours against others': seek, decode, resize to 256 x 256 and save, everyone.
+
+    python benchmarks/frames.py
+
+A video as YouTube has them is made first: 300 s, 640 x 360, 30 frames a second, H.264 with a key frame every 250
+frames and three B-frames; 8 steps. What is compared runs in turn, round after round, and the ratios are those of the
+medians. Peers that can't be loaded (OpenCV, TorchCodec: `pip install opencv-python-headless torchcodec==0.13.0` beside
+torch 2.13, and Debian's ffmpeg) are null. Above 1: they take longer than we do. `identical`: our frames are, bit for
+bit, those that decoding everything gives. Growth and memory: ten times as many videos through the stage's function, in
+a process of its own.
+
+Last line: one JSON object.
+"""
+
+import json
+import multiprocessing
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import av
+import ffmpeg
+import numpy as np
+import pandas as pd
+import typer
+from PIL import Image
+
+from recipevis import encoding, frames, images, video
+from recipevis.annotations import Recipe, Step
+from recipevis.sources import Local
+
+SECONDS, RATE, STEPS, PIXELS = 300, 30, 8, 256
+Frames = dict[int, np.ndarray]  # uint8 [256, 256, 3], by number of the time
+
+
+def make_video(path: Path) -> None:
+    """A picture that moves and is noisy, so that decoding costs what it costs with real ones."""
+    picture = f"testsrc2=size=640x360:rate={RATE}:duration={SECONDS},noise=alls=6:allf=t"
+    rate = "-b:v 600k -maxrate 900k -bufsize 1800k"
+    codec = f"-c:v libx264 -preset veryfast {rate} -bf 3 -b_strategy 0 -g 250 -sc_threshold 0 -pix_fmt yuv420p"
+    command = f"{encoding.FFMPEG} -loglevel error -f lavfi -i {picture} {codec} {path}"
+    subprocess.run(command.split(), check=True)
+
+
+def save(picture: Image.Image, folder: Path, number: int) -> None:
+    """As the stage does."""
+    images.square(picture, PIXELS, "squash").save(folder / f"{number}.png")
+
+
+def ours(path: Path, times: list[float], folder: Path) -> None:
+    """This project's."""
+    for number, shot in enumerate(video.shots(path, times)):
+        save(shot.picture, folder, number)
+
+
+def bare_pyav(path: Path, times: list[float], folder: Path) -> None:
+    """Seek to the key frame before, decode to the wanted one."""
+    with av.open(str(path)) as container:
+        stream = container.streams.video[0]
+        for number, seconds in enumerate(times):
+            wanted = round(seconds / stream.time_base)
+            container.seek(wanted, stream=stream)
+            before = None
+            for frame in container.decode(stream):
+                if frame.pts > wanted:
+                    break
+                before = frame
+            save(before.to_image(), folder, number)
+
+
+def torchcodec(path: Path, times: list[float], folder: Path) -> None:
+    """Its default: exact seeking, which scans the file first."""
+    from torchcodec.decoders import VideoDecoder
+
+    decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC")
+    for number, frame in enumerate(decoder.get_frames_played_at(times).data):
+        save(Image.fromarray(frame.numpy()), folder, number)
+
+
+def opencv(path: Path, times: list[float], folder: Path) -> None:
+    """Seek by milliseconds."""
+    import cv2
+
+    capture = cv2.VideoCapture(str(path))
+    for number, seconds in enumerate(times):
+        capture.set(cv2.CAP_PROP_POS_MSEC, seconds * 1000)
+        _, picture = capture.read()
+        save(Image.fromarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)), folder, number)
+
+
+def ffmpeg_per_frame(path: Path, times: list[float], folder: Path) -> None:
+    """A process a frame, as most download loops do."""
+    for number, seconds in enumerate(times):
+        output = ffmpeg.input(str(path), ss=seconds).output(str(folder / f"{number}.png"), **_small(), vframes=1)
+        output.run(encoding.FFMPEG, quiet=True)
+
+
+def ffmpeg_multi_seek(path: Path, times: list[float], folder: Path) -> None:
+    """One process, the file opened once a time."""
+    outputs = [
+        ffmpeg.input(str(path), ss=seconds).output(str(folder / f"{number}.png"), **_small(), vframes=1)
+        for number, seconds in enumerate(times)
+    ]
+    ffmpeg.merge_outputs(*outputs).run(encoding.FFMPEG, quiet=True)
+
+
+def _small() -> dict[str, str]:
+    return {"vf": f"scale={PIXELS}:{PIXELS}:flags=bicubic", "threads": "1"}
+
+
+PEERS: dict[str, Callable[[Path, list[float], Path], None]] = {
+    "ours": ours,
+    "pyav": bare_pyav,
+    "torchcodec": torchcodec,
+    "opencv": opencv,
+    "ffmpeg_per_frame": ffmpeg_per_frame,
+    "ffmpeg_multi_seek": ffmpeg_multi_seek,
+}
+
+
+def main(
+    rounds: Annotated[int, typer.Option(help="rounds in turn, at least 5 for medians that mean something")] = 7,
+    videos: Annotated[int, typer.Option(help="videos of the smaller run of growth; the larger has tenfold")] = 4,
+) -> None:
+    """Print a table of medians, then the ratios as JSON."""
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        os.environ["RECIPEVIS_HOME"] = f"{name}/home"
+        path = scratch / "video.mp4"
+        make_video(path)
+        times = [(step + 0.5) * SECONDS / STEPS + 0.011 for step in range(STEPS)]
+        exact = whole_decode(path, times)
+        seconds = {peer: [] for peer in PEERS if _loads(peer, path, times, scratch)}
+        for _ in range(rounds):
+            for peer in seconds:
+                seconds[peer].append(_timed(PEERS[peer], path, times, scratch / peer))
+        medians = {peer: median(taken) for peer, taken in seconds.items()}
+        right = {peer: _right(scratch / peer, exact) for peer in medians}
+        print("| | ms a frame | times ours | frames that are right |", "|---|---:|---:|---:|", sep="\n")
+        for peer, taken in medians.items():
+            ratio = taken / medians["ours"]
+            print(f"| {peer} | {taken / STEPS * 1000:.1f} | {ratio:.2f} | {right[peer]} of {STEPS} |", flush=True)
+        one, two = _workers(scratch, path, times, rounds)
+        (small, _), (large, peak) = (_in_a_process(scratch, path, count) for count in (videos, 10 * videos))
+    ratios = {peer: taken / medians["ours"] for peer, taken in medians.items()}
+    result = {
+        "over_pyav": 1 / ratios["pyav"],
+        "over_torchcodec": 1 / ratios["torchcodec"] if "torchcodec" in ratios else None,
+        "two_workers": one / two,
+        "vs_ffmpeg_per_frame": ratios["ffmpeg_per_frame"],
+        "vs_ffmpeg_multi_seek": ratios["ffmpeg_multi_seek"],
+        "growth_10x": large / small,
+        "peak_mb_10x": peak,
+        "identical": right["ours"] == STEPS,
+    }
+    print(json.dumps({key: round(value, 3) if isinstance(value, float) else value for key, value in result.items()}))
+
+
+def whole_decode(path: Path, times: list[float]) -> Frames:
+    """The frames among all of a file's, resized as ours."""
+    found = {}
+    with av.open(str(path)) as container:
+        for frame in container.decode(video=0):
+            for number, seconds in enumerate(times):
+                if frame.time <= seconds < frame.time + 1 / RATE:
+                    found[number] = np.asarray(images.square(frame.to_image(), PIXELS, "squash"))
+    return found
+
+
+def _right(folder: Path, exact: Frames) -> int:
+    """How many frames are those of the whole decode: to the bit, or (another's resizing) within 4 grey levels."""
+    pairs = [(np.asarray(Image.open(folder / f"{number}.png")), frame) for number, frame in exact.items()]
+    limit = 0 if folder.name == "ours" else 4
+    return sum(int(np.abs(drawn.astype(int) - frame).mean() <= limit) for drawn, frame in pairs)
+
+
+def _loads(peer: str, path: Path, times: list[float], scratch: Path) -> bool:
+    """Whether a peer is to be had here; its first, cold run isn't timed."""
+    try:
+        _timed(PEERS[peer], path, times, scratch / peer)
+    except (ImportError, RuntimeError, OSError) as error:
+        print(f"{peer} can't be loaded: {str(error).strip().splitlines()[0]}", file=sys.stderr)
+        return False
+    return True
+
+
+def _timed(function: Callable[[Path, list[float], Path], None], path: Path, times: list[float], folder: Path) -> float:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    start = time.perf_counter()
+    function(path, times, folder)
+    return time.perf_counter() - start
+
+
+def _workers(scratch: Path, path: Path, times: list[float], rounds: int) -> tuple[float, float]:
+    """Median seconds of the stage's function over eight videos, on one worker and on two, in turn."""
+    taken = {1: [], 2: []}
+    for _ in range(max(5, rounds // 2)):
+        for workers, list_ in taken.items():
+            start = time.perf_counter()
+            _extract(scratch, path, 8, workers)
+            list_.append(time.perf_counter() - start)
+    return median(taken[1]), median(taken[2])
+
+
+def _extract(scratch: Path, path: Path, count: int, workers: int) -> None:
+    """The stage `frames` on links to the video."""
+    folder, work = scratch / f"videos-{count}", Path(tempfile.mkdtemp(dir=scratch))
+    folder.mkdir(exist_ok=True)
+    names = [f"video-{number:04d}" for number in range(count)]
+    for name in names:
+        if not (folder / f"{name}.mp4").exists():
+            os.link(path, folder / f"{name}.mp4")
+    length = SECONDS / STEPS
+    steps = [Step(step, step * length, (step + 1) * length, f"step {step}") for step in range(STEPS)]
+    recipes = [Recipe(name, "validation", "0", SECONDS, steps) for name in names]
+    source = Local(folder)
+    table = pd.DataFrame({"video_id": names, "file": [source.get(name).name for name in names]})
+    frames.extract(recipes, table, source, PIXELS, "squash", workers, work, "frames")
+    shutil.rmtree(work)
+
+
+def _in_a_process(scratch: Path, path: Path, count: int) -> tuple[float, float]:
+    """Seconds of the stage on so many videos and the process's peak memory, MB."""
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        return pool.apply(_measured, (scratch, path, count))
+
+
+def _measured(scratch: Path, path: Path, count: int) -> tuple[float, float]:
+    start = time.perf_counter()
+    _extract(scratch, path, count, 1)
+    return time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    typer.run(main)
