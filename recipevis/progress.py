@@ -2,10 +2,14 @@
 
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
 from typing import TypeVar
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import (
     BarColumn,
@@ -17,6 +21,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column, Table
 from rich.text import Text
 
 _SECONDS_BETWEEN_LINES = 10
@@ -46,9 +51,14 @@ class Meter:
 
     def _line(self, now: float) -> None:
         rate = (self.done - self._first) / max(now - self._start, 1e-9)
-        left = f", {(self.total - self.done) / rate:.0f} s left" if rate and self.done < self.total else ""
+        left = f", {_duration((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
         note = f", {self.note}" if self.note else ""
         print(f"{self.label}: {self.done}/{self.total}, {rate:.1f}/s{left}{note}", flush=True)
+
+
+def _duration(seconds: float) -> str:
+    """`43 s`; from ten minutes on `0:12:30`."""
+    return f"{seconds:.0f} s" if seconds < 600 else str(timedelta(seconds=round(seconds)))
 
 
 class _Bar(Meter):
@@ -81,6 +91,20 @@ def meter(label: str, total: int, done: int = 0) -> Iterator[Meter]:
     )
     with Progress(*columns, console=Console()) as progress:
         yield _Bar(progress, label, total, done)
+
+
+def tally(label: str, statuses: Iterable[tuple[str, str]], where: Path) -> None:
+    """Print how many items ended how, and where their rows are.
+
+    Args:
+        label: what ended.
+        statuses: of each item its status and its class; the class is empty where there is nothing to tell.
+        where: the file with the rows.
+    """
+    table = Table("status", "class", Column("count", justify="right"), title=label, title_justify="left", box=SIMPLE)
+    for (status, kind), count in sorted(Counter(statuses).items(), key=lambda item: (item[0][0] != "ok", -item[1])):
+        table.add_row(status, kind, f"{count:,}")
+    Console(width=None if sys.stdout.isatty() else 80).print(table, f"rows: {where}")
 
 
 def track(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:

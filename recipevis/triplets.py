@@ -11,6 +11,7 @@ import pandas as pd
 from recipevis.annotations import SUBSETS, Recipe
 
 COLUMNS = ("sample_id", "subset", "recipe_type", "video_id", "step", "sentence", "image", "previous_image")
+COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
 PREVIOUS_MISSING = "previous_missing"  # beside the frames' own errors: the step before has no frame
 
 
@@ -23,22 +24,17 @@ def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame
 
     Returns:
         the table of `COLUMNS`, where `previous_image` is empty for a first step; and what survived: per subset
-        `videos`, `videos_with_frames`, `steps`, `triplets` and `dropped` (steps by reason), and the `hash` of the
-        sorted ids of the videos with frames.
+        `COUNTED`, `dropped` (steps by reason) and `recipe_types` (`COUNTED` of each), and the `hash` of the sorted ids
+        of the videos with frames.
     """
     found = {(row.video_id, row.step): row for row in frames.itertuples()}
-    counts = {
-        subset: {"videos": 0, "videos_with_frames": 0, "steps": 0, "triplets": 0, "dropped": Counter()}
-        for subset in SUBSETS
-    }
+    counts = {subset: dict.fromkeys(COUNTED, 0) | {"dropped": Counter(), "recipe_types": {}} for subset in SUBSETS}
     rows, survivors = [], []
     for recipe in recipes:
         count = counts[recipe.subset]
         steps = [found[recipe.video_id, step.step] for step in recipe.steps]
-        count["videos"] += 1
-        count["steps"] += len(steps)
+        used = len(rows)
         if any(step.file for step in steps):
-            count["videos_with_frames"] += 1
             survivors.append(recipe.video_id)
         for step, frame in zip(recipe.steps, steps, strict=True):
             previous = steps[step.step - 1].file if step.step else ""
@@ -47,12 +43,17 @@ def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame
             elif step.step and not previous:
                 count["dropped"][PREVIOUS_MISSING] += 1
             else:
-                count["triplets"] += 1
                 sample_id = f"{recipe.video_id}_{step.step:02d}"
                 about = (sample_id, recipe.subset, recipe.recipe_type, recipe.video_id, step.step, step.sentence)
                 rows.append((*about, frame.file, previous))
+        of_type = count["recipe_types"].setdefault(recipe.recipe_type, dict.fromkeys(COUNTED, 0))
+        counted = (1, any(step.file for step in steps), len(steps), len(rows) - used)
+        for total in (count, of_type):
+            for name, more in zip(COUNTED, counted, strict=True):
+                total[name] += more
     for count in counts.values():
         count["dropped"] = dict(sorted(count["dropped"].items()))
+        count["recipe_types"] = dict(sorted(count["recipe_types"].items()))
     digest = hashlib.sha256("\n".join(sorted(survivors)).encode()).hexdigest()
     return pd.DataFrame(rows, columns=COLUMNS), counts | {"hash": digest}
 

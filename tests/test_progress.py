@@ -45,6 +45,26 @@ def test_a_note_stays_until_the_next(capsys, clock):
     assert capsys.readouterr().out.endswith("loss 0.5\n")
 
 
+def test_hours_are_told_as_hours(capsys, clock):
+    with meter("download", 1790) as counted:
+        clock[0] += 12
+        counted.advance()
+    assert "5:57:48 left" in capsys.readouterr().out
+
+
+def test_a_tally_counts_each_class_and_names_the_file(capsys):
+    ended = [("ok", "")] * 1200 + [("failed", "private")] * 3 + [("failed", "network")] * 20 + [("ok", "short")]
+    progress.tally("videos", ended, "data/videos.csv")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[-5:] == [
+        ["ok", "1,200"],
+        ["ok", "short", "1"],
+        ["failed", "network", "20"],
+        ["failed", "private", "3"],
+        ["rows:", "data/videos.csv"],
+    ]
+
+
 def test_track_yields_every_item_and_counts_it_when_it_is_done(capsys):
     seen = []
     for item in track(iter("abc"), "letters", 3):

@@ -53,6 +53,10 @@ def inputs(tmp_path):
     columns = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
     Image.new("RGB", (32, 20)).save(tmp_path / "curve.png")
     counts = {"videos": 1333, "videos_with_frames": 24, "steps": 10337, "triplets": 181, "dropped": {NASTY: 7}}
+    counts["recipe_types"] = {
+        NASTY: {"videos": 1333, "videos_with_frames": 24, "steps": 10337, "triplets": 181},
+        "113": {"videos": 4_321, "videos_with_frames": 0, "steps": 20, "triplets": 0},
+    }
     return {
         "result": {"experiment": experiment, "clip_norm": 27.123, "rows": rows},
         "samples": pd.DataFrame(table, columns=columns),
@@ -113,7 +117,7 @@ def test_what_is_shown_is_escaped(inputs):
     page = Page(source)
     assert "script" not in page.tags
     assert "<script" not in source
-    assert page.text.count("<script>alert") == 4 + 1 + 1  # sentences, the backbone's id, the reason
+    assert page.text.count("<script>alert") == 4 + 1 + 1 + 2  # sentences, the backbone's id, the reason, two types
     assert sum("<script>alert" in alt for alt in page.alts) == 8  # four steps of three pictures, four missing
 
 

@@ -56,6 +56,12 @@ def test_written_and_read_back_as_it_was(tmp_path):
     assert list(read.previous_image) == ["", "data/frames/NA_00.png", "data/frames/NA_01.png", ""]
     assert read.step.dtype == int
     assert set(read.recipe_type) == {"7"}
+    assert counts["training"]["recipe_types"] == {
+        "7": {"videos": 2, "videos_with_frames": 2, "steps": 4, "triplets": 4}
+    }
+    assert counts["validation"]["recipe_types"] == {
+        "7": {"videos": 1, "videos_with_frames": 0, "steps": 2, "triplets": 0}
+    }
     assert counts["validation"]["dropped"] == {"video_failed": 2}
     assert counts["hash"] == hashlib.sha256(b"-x\nNA").hexdigest()
 
