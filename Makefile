@@ -9,14 +9,14 @@ export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export MALLOC_TOP_PAD_ := 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint format kitchen-backbone clean
+.PHONY: help setup demo test slow lint format retry kitchen-backbone clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
 
-setup: .venv/.installed ## make .venv and install the project in it
+setup: .venv/.dev ## make .venv and install the project in it
 
-demo: setup ## run the pipeline, print its metrics and where the report is
+demo: .venv/.installed ## run the pipeline, print its metrics and where the report is
 	dvc repro
 	@dvc metrics show
 	@echo "report: $(CURDIR)/reports/index.html"
@@ -35,6 +35,10 @@ format: setup ## mend style and form
 	ruff check --fix .
 	ruff format .
 
+retry: .venv/.installed ## ask again for videos that failed, ALL=1: also for those that failed for good; then go on
+	$(if $(ALL),RECIPEVIS_ASK_ALL=1) dvc repro --force --single-item download
+	dvc repro
+
 kitchen-backbone: setup ## pretrain the toy kitchen's networks anew, up to 90 minutes on two cores
 	python -m scripts.pretrain_kitchen
 
@@ -42,6 +46,7 @@ clean: ## remove outputs, build/ (pretrained parts, tables) and caches of tools;
 	rm -rf data models samples reports logs .pytest_cache .ruff_cache build
 	find recipevis stages scripts benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
+INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # The .pth puts this venv's bin first on PATH in every Python of the venv: DVC runs `python` and `dvc` from PATH,
 # so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers.
 PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("PATH", os.defpath); \
@@ -52,8 +57,11 @@ PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("P
 	  { echo "setup: RecipeVis needs Python 3.11 or later; choose one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
 	@echo "setup: installing packages into .venv, one or two minutes"
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
-	.venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]' -c constraints.txt \
-	  --config-settings editable_mode=compat
+	$(INSTALL) -e . --config-settings editable_mode=compat
 	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \
 	  { read -r folder; echo '$(PTH)' > "$$folder/recipevis-path.pth"; }
+	@touch $@
+
+.venv/.dev: .venv/.installed
+	$(INSTALL) -e '.[dev]' --config-settings editable_mode=compat
 	@touch $@

@@ -1,13 +1,45 @@
-"""One function over many items, some at the same time, with progress."""
+"""One function over many items, some at the same time, with progress: on threads, or on a Dask cluster."""
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager
 from typing import TypeVar
 
 from recipevis import progress
+from recipevis.errors import InputError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+@contextmanager
+def executor(workers: int, dask: str | None) -> Iterator[Executor]:
+    """What calls a function many times at the same time.
+
+    Threads: decoding, encoding and waiting for an answer all leave Python's lock to others.
+
+    Args:
+        workers: calls at the same time, of threads. A cluster has as many as its workers have threads.
+        dask: address of a Dask scheduler; None: threads. Its workers see the same files under the same paths, the
+            project's and those below `RECIPEVIS_HOME`, and have the same packages.
+
+    Raises:
+        InputError: Dask isn't installed, or the scheduler doesn't answer.
+    """
+    if dask is None:
+        with ThreadPoolExecutor(workers) as threads:
+            yield threads
+        return
+    try:
+        from distributed import Client
+    except ImportError:
+        raise InputError("execution.dask: Dask is not installed: pip install 'recipevis[cluster]'") from None
+    try:
+        client = Client(dask, timeout=30)
+    except OSError as error:
+        raise InputError(f"execution.dask: {dask} does not answer: {error}") from error
+    with client:
+        yield client.get_executor()
 
 
 def each(
@@ -16,26 +48,27 @@ def each(
     workers: int,
     label: str,
     failed: Callable[[_Result], bool],
+    dask: str | None = None,
 ) -> list[_Result]:
     """The function's result for every item, in the items' order, whatever the number of workers.
 
-    Threads: decoding, encoding and waiting for an answer all leave Python's lock to others.
-
     Args:
-        function: is called once an item; what it raises ends everything.
+        function: is called once an item, and again if the process that called it has died; what it raises ends
+            everything.
         items: what it is called with.
-        workers: calls at the same time.
+        workers, dask: see `executor`.
         label: of the progress line.
         failed: whether a result counts as failed on the progress line.
     """
-    with progress.meter(label, len(items)) as meter, ThreadPoolExecutor(workers) as executor:
-        futures = [executor.submit(function, item) for item in items]
+    with progress.meter(label, len(items)) as meter, executor(workers, dask) as pool:
+        futures = [pool.submit(function, item) for item in items]
         bad = 0
         try:
-            for future in as_completed(futures):
+            for done, future in enumerate(as_completed(futures), start=1):
                 bad += failed(future.result())
-                meter.advance(note=f"{bad} failed" if bad else "")
+                meter.advance(note=f"{done - bad} ok, {bad} failed" if bad else "")
         except BaseException:
-            executor.shutdown(cancel_futures=True)
+            for future in futures:
+                future.cancel()
             raise
         return [future.result() for future in futures]

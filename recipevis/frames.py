@@ -12,7 +12,7 @@ from PIL import Image
 
 from recipevis import execution, images, store, video
 from recipevis.annotations import Recipe, Step
-from recipevis.sources import FetchError, Source
+from recipevis.video_source import FetchError, Source
 
 COLUMNS = ("video_id", "step", "start_s", "end_s", "time_s", "status", "error", "flags", "file")
 # Why a step has no frame: a closed list, shown in docs/data.md.
@@ -39,6 +39,7 @@ def extract(
     workers: int,
     work: Path,
     folder: str,
+    dask: str | None = None,
 ) -> pd.DataFrame:
     """Save the middle frame of every step as PNG.
 
@@ -48,7 +49,7 @@ def extract(
         source: holds the videos; one that has left the store is fetched again.
         pixels: height and width of a frame.
         resize: `squash`, `crop` or `pad`.
-        workers: videos at the same time.
+        workers, dask: videos at the same time, and where: see `execution.executor`.
         work: folder of half-done work; the frames are in its `frames`.
         folder: what the column `file` says before a frame's name.
 
@@ -59,10 +60,14 @@ def extract(
     (work / "rows").mkdir(exist_ok=True)
     files = dict(zip(videos["video_id"], videos["file"], strict=True))
     save = partial(_video, files=files, source=source, pixels=pixels, resize=resize, work=work)
-    rows = execution.each(save, recipes, workers, "frames", lambda rows: all(row["status"] == "failed" for row in rows))
+    rows = execution.each(save, recipes, workers, "frames", _failed, dask)
     table = pd.DataFrame([row for steps in rows for row in steps], columns=COLUMNS)
     table["file"] = [f"{folder}/{name}" if name else "" for name in table["file"]]
     return table
+
+
+def _failed(rows: list[dict[str, Any]]) -> bool:
+    return all(row["status"] == "failed" for row in rows)
 
 
 def _video(

@@ -73,6 +73,9 @@ class Download(Section):
     pause_s: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] = Field(
         description="shortest and longest pause between two videos, seconds"
     )
+    backoff_s: Annotated[float, Field(ge=0)] = Field(
+        description="first pause after a refusal (rate limit, bot check), doubled after each further one, seconds"
+    )
     workers: Count = Field(description="videos fetched or rendered at the same time")
 
     @model_validator(mode="after")
@@ -80,6 +83,14 @@ class Download(Section):
         if self.pause_s[0] > self.pause_s[1]:
             raise ValueError(f"pause_s = {self.pause_s}: the shortest pause must come first")
         return self
+
+
+class Execution(Section):
+    """Where `download` and `frames` do their work."""
+
+    dask: Annotated[str, Field(pattern="^(tcp|tls|ws|wss|ucx)://.+")] | None = Field(
+        description="address of a Dask scheduler; empty: threads of this machine"
+    )
 
 
 class Frames(Section):
@@ -271,6 +282,7 @@ class Parameters(Section):
     )
     dataset: Dataset
     download: Download
+    execution: Execution
     frames: Frames
     backbone: Backbone
     embed: Embed

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipevis import annotations, frames, sources, store
+from recipevis import annotations, frames, progress, sources, store
 from recipevis.parameters import Parameters
 from stages import run, work_folder
 
@@ -15,10 +15,20 @@ def main(parameters: Parameters) -> None:
         recipes = annotations.read(Path("data/annotations.json"))
         videos = frames.read_videos(Path("data/videos.csv"))
         table = frames.extract(
-            recipes, videos, source, wanted.pixels, wanted.resize, wanted.workers, work, folder.as_posix()
+            recipes,
+            videos,
+            source,
+            wanted.pixels,
+            wanted.resize,
+            wanted.workers,
+            work,
+            folder.as_posix(),
+            parameters.execution.dask,
         )
         store.publish(work / "frames", folder)
         store.write_text(Path("data/frames.csv"), table.to_csv(index=False, lineterminator="\n"))
+    ends = zip(table["status"], table["error"] + table["flags"], strict=True)
+    progress.tally("frames", ends, Path("data/frames.csv"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from recipevis import encoding, sources
+from recipevis import encoding, video_source
 from recipevis.annotations import Recipe, Step
 from recipevis.download import COLUMNS, LOG_COLUMNS, download
 from recipevis.errors import SourceError
@@ -16,7 +16,7 @@ def recipe(video_id, subset="training"):
     return Recipe(video_id, subset, "101", 2.0, (Step(0, 0.0, 1.0, "stir"),))
 
 
-class Counting(sources.Source):
+class Counting(video_source.Source):
     """Has a few videos, counts how often it is asked, and can be told to break."""
 
     def __init__(self, breaks_at=None):
@@ -29,7 +29,7 @@ class Counting(sources.Source):
             if self.breaks_at == len(self.asked):
                 raise SourceError("no more")
         if video_id.startswith("gone"):
-            raise sources.FetchError("removed", "the\nuploader   removed it")
+            raise video_source.FetchError("removed", "the\nuploader   removed it")
         path = folder / "video.mkv"
         encoding.write(path, np.full((4, 32, 32, 3), 10 * len(video_id), np.uint8), rate=2)
         return path
@@ -58,7 +58,7 @@ def test_rows_in_order_whatever_the_number_of_workers(tmp_path):
             assert (row.bytes, row.sha256) == (len(content), hashlib.sha256(content).hexdigest())
             assert row.duration_s == 2.0
     lines = tables[0].splitlines()
-    assert lines[2] == "gone,training,101,failed,removed,,,,"
+    assert lines[2] == "gone,training,101,failed,removed,,,,,"
 
 
 def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):

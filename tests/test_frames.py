@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from recipevis import encoding, frames, images, sources
+from recipevis import encoding, frames, images, sources, video_source
 from recipevis.annotations import Recipe, Step
 from recipevis.kitchen import recipes as kitchen
 from recipevis.kitchen import rendering
@@ -96,7 +96,7 @@ def test_a_video_that_left_the_store_is_fetched_again(source, tmp_path, monkeypa
     (source.folder / "training-0001.mp4").unlink()
 
     def refuse(*arguments):
-        raise sources.FetchError("removed", "gone")
+        raise video_source.FetchError("removed", "gone")
 
     monkeypatch.setattr(source, "_fetch", refuse)
     errors = extract(RECIPES[:2], FILES, source, tmp_path / "three").groupby("video_id").error.unique()

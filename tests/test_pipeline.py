@@ -15,6 +15,8 @@ import pytest
 from PIL import Image
 from ruamel.yaml import YAML
 
+from recipevis import triplets as triplets_module
+
 MINI = {
     "dataset.kitchen.training_videos": 3,
     "dataset.kitchen.validation_videos": 2,
@@ -224,6 +226,7 @@ def test_videos(finished):
         "recipe_type",
         "status",
         "error",
+        "flags",
         "file",
         "bytes",
         "sha256",
@@ -274,7 +277,7 @@ def test_triplets(finished):
     survivors = finished.json("data/survivors.json")
     assert list(survivors) == ["training", "validation", "hash"]
     for subset in ("training", "validation"):
-        assert list(survivors[subset]) == ["videos", "videos_with_frames", "steps", "triplets", "dropped"]
+        assert list(survivors[subset]) == [*triplets_module.COUNTED, "dropped", "recipe_types"]
         assert survivors[subset]["triplets"] == sum(triplets["subset"] == subset)
 
 

@@ -13,7 +13,7 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from recipevis import download, frames, sources, triplets
+from recipevis import download, frames, triplets, video_source
 from recipevis.annotations import SUBSETS
 from recipevis.cli import app
 from recipevis.fusers import FUSERS
@@ -209,7 +209,8 @@ def table_keys(heading: str, first: str) -> list[str]:
     ("heading", "first", "known"),
     [
         ("data/videos.csv", "column", download.COLUMNS),
-        ("data/videos.csv", "error", sources.ERRORS),
+        ("data/videos.csv", "error", video_source.ERRORS),
+        ("data/videos.csv", "flag", download.FLAGS),
         ("data/frames.csv", "column", frames.COLUMNS),
         ("data/frames.csv", "error", frames.ERRORS),
         ("data/frames.csv", "flag", frames.FLAGS),
@@ -218,6 +219,13 @@ def table_keys(heading: str, first: str) -> list[str]:
 )
 def test_tables_of_columns_errors_and_flags_are_whole(heading, first, known):
     assert table_keys(heading, first) == list(known)
+
+
+def test_the_table_of_errors_says_which_are_for_good():
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\w+)` \|.*\| (asks again|with `ALL=1`) \|$", text, re.MULTILINE)
+    assert {name for name, retried in rows if retried != "asks again"} == video_source.PERMANENT
+    assert {name for name, _ in rows} == video_source.ERRORS.keys()
 
 
 def test_the_words_of_the_kitchen_are_listed():

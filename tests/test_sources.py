@@ -6,9 +6,10 @@ from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 import numpy as np
 import pytest
 
-from recipevis import encoding, sources, video
+from recipevis import encoding, sources, video, video_source, youtube
 from recipevis.errors import InputError, SourceError
 from recipevis.parameters import load
+from recipevis.youtube import YouTube
 
 
 def clip(path):
@@ -42,7 +43,7 @@ def test_local_links_what_it_finds_also_in_nested_folders(tmp_path):
         assert path.name == f"{video_id}{file.suffix}"
         assert path.is_symlink()
         assert path.resolve() == file.resolve()
-    with pytest.raises(sources.FetchError) as error:
+    with pytest.raises(video_source.FetchError) as error:
         source.get("absent")
     assert error.value.kind == "not_found"
     files[0].unlink()  # a link that leads nowhere is not a stored video
@@ -60,7 +61,7 @@ def test_two_folders_do_not_share_a_store(tmp_path):
 def test_what_is_damaged_is_not_stored(tmp_path):
     (tmp_path / "a.mp4").write_bytes(b"<html>")
     source = sources.Local(tmp_path)
-    with pytest.raises(sources.FetchError) as error:
+    with pytest.raises(video_source.FetchError) as error:
         source.get("a")
     assert error.value.kind == "damaged"
     assert source.stored("a") is None
@@ -94,26 +95,26 @@ def mirror(tmp_path):
     server.server_close()
 
 
-def youtube(url):
-    return sources.YouTube(url, format="b", retries=0, timeout_s=5, pause_s=(0, 0))
+def mirrored(url):
+    return YouTube(url, format="b", retries=0, timeout_s=5, pause_s=(0, 0), backoff_s=0)
 
 
 def test_a_mirror_through_yt_dlp(mirror):
     folder, url = mirror
     whole = clip(folder / "abcdefghijk.mp4").read_bytes()
     (folder / "htmlhtmlhtm.mp4").write_text("<html><body>no video here</body></html>")
-    source = youtube(url)
+    source = mirrored(url)
     assert source.get("abcdefghijk").read_bytes() == whole
     for video_id, kinds in (("absentabsen", {"not_found"}), ("htmlhtmlhtm", {"damaged", "other"})):
-        with pytest.raises(sources.FetchError) as error:
+        with pytest.raises(video_source.FetchError) as error:
             source.get(video_id)
         assert error.value.kind in kinds, str(error.value)
-    assert sorted(path.name for path in source.folder.iterdir()) == [".partial", "abcdefghijk.mp4"]
+    assert sorted(path.name for path in source.folder.iterdir()) == [".failed", ".partial", "abcdefghijk.mp4"]
 
 
 def test_no_server(mirror):
-    with pytest.raises(sources.FetchError) as error:
-        youtube("http://127.0.0.1:9/{video_id}.mp4").get("abcdefghijk")
+    with pytest.raises(video_source.FetchError) as error:
+        mirrored("http://127.0.0.1:9/{video_id}.mp4").get("abcdefghijk")
     assert error.value.kind == "network", str(error.value)
 
 
@@ -136,8 +137,8 @@ def test_no_server(mirror):
     ],
 )
 def test_messages_have_their_kind(message, kind):
-    assert sources._kind(Exception(f"ERROR: {message}")) == kind
-    assert kind in sources.ERRORS
+    assert youtube._kind(Exception(f"ERROR: {message}")) == kind
+    assert kind in video_source.ERRORS
 
 
 @pytest.mark.parametrize(
@@ -155,7 +156,7 @@ def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch, message):
         raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
-    source = sources.YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0))
+    source = YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0), 0)
     with pytest.raises(SourceError, match="the disk is full: make room") as error:
         source.get("GLd3aX16zBg")
     assert error.value.exit_status == 3
@@ -168,7 +169,7 @@ def test_make_source(tmp_path, root):
         sources.make_source(dataset.model_copy(update={"source": name}), parameters.download)
         for name in ("kitchen", "local", "youtube")
     ]
-    assert [type(source) for source in made] == [sources.Kitchen, sources.Local, sources.YouTube]
+    assert [type(source) for source in made] == [sources.Kitchen, sources.Local, YouTube]
     of_another_format = sources.make_source(
         dataset.model_copy(update={"source": "youtube"}), parameters.download.model_copy(update={"format": "w"})
     )

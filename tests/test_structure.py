@@ -38,7 +38,9 @@ EXEMPT_KEYS = {
     "download.retries": "says how, not what",
     "download.timeout_s": "says how, not what",
     "download.pause_s": "says how, not what",
+    "download.backoff_s": "says how, not what",
     "download.workers": "says how, not what",
+    "execution.dask": "says how, not what",
     "frames.workers": "says how, not what",
     "train.checkpoint_every": "says how, not what: a resumed run ends with the same bytes",
 }

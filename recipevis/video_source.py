@@ -1,0 +1,181 @@
+"""What every source of videos is: a folder in the store, filled by `Source.get`, whole or not at all.
+
+A source has a folder in the store, `RECIPEVIS_HOME/videos/<name>/`, a cache of `<video id>.<extension>`. What lies
+there is whole: a video is made under another name, probed and only then renamed.
+"""
+
+import errno
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from recipevis import store, video
+from recipevis.errors import SourceError
+
+# Why a video is not there: a closed list, shown in docs/data.md.
+ERRORS = {
+    "private": "its owner made it private",
+    "removed": "its owner, or YouTube, removed it",
+    "age_or_country_locked": "not for everyone, or not for this country",
+    "login_or_bot_check": "YouTube wants proof that a person asks",
+    "rate_limited": "too many requests in a short time",
+    "not_found": "no such video",
+    "network": "no answer, or one cut short",
+    "no_suitable_format": "in none of the formats asked for",
+    "damaged": "what came is no video that can be decoded",
+    "other": "anything else; logs/download.csv has the message",
+}
+# Those that asking again won't change. The others pass.
+PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
+REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # these mean us, and not the video
+ASK_ALL = "RECIPEVIS_ASK_ALL"  # environment variable: not empty: ask again for what failed for good, too
+# Files that lie beside videos under the same name.
+NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
+
+
+class FetchError(Exception):
+    """A video can't be had. `kind` is a key of `ERRORS`."""
+
+    def __init__(self, kind: str, message: str):
+        super().__init__(" ".join(message.split()))
+        self.kind = kind
+
+    def __reduce__(self):
+        return FetchError, (self.kind, str(self))
+
+
+class Source(ABC):
+    """Gets videos by id and keeps them in a folder of the store. Safe for threads and processes.
+
+    Args:
+        name: of the folder below `RECIPEVIS_HOME/videos`; another for whatever would give another video.
+    """
+
+    remote = False  # asked over a network: remembers what failed for good, asks twice for what came too short
+    run: str  # stands for this source and its copies in other processes
+
+    def __new__(cls, *arguments: Any, **named: Any):
+        """Note what it is made from: see `__reduce__`."""
+        source = super().__new__(cls)
+        source.run, source._arguments = uuid.uuid4().hex, (arguments, named)
+        return source
+
+    def __reduce__(self):
+        # Sent to another process as what it was made from, and made there once a run: its lists of files may be long.
+        return _copy, (type(self), *self._arguments, self.run)
+
+    def __init__(self, name: str):
+        self.folder = store.home() / "videos" / name
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._stored = by_id(self.folder, self.folder.iterdir())
+
+    @abstractmethod
+    def _fetch(self, video_id: str, folder: Path) -> Path:
+        """Put the video, or a link to it, into an empty folder under any name with its own extension.
+
+        Raises:
+            FetchError: it can't be had.
+        """
+
+    def stored(self, video_id: str) -> Path | None:
+        """The video's file in the store, or None."""
+        return next((path for path in self._stored.get(video_id, ()) if path.exists()), None)
+
+    def get(self, video_id: str, needed_s: float = 0) -> Path:
+        """The video's file in the store, fetched if it isn't there.
+
+        Args:
+            video_id: as annotated; `annotations` has refused what can't be the name of a file.
+            needed_s: a shorter one, seconds, is asked for a second time where `remote`; the longer of both is kept.
+
+        Raises:
+            FetchError: it can't be had, or is damaged; or couldn't for good when it was asked for before.
+            SourceError: the source can't go on: the disk is full, or it refuses us.
+        """
+        if path := self.stored(video_id):
+            return path
+        partial = self.folder / ".partial" / video_id
+        partial.parent.mkdir(exist_ok=True)
+        try:
+            with filelock.FileLock(partial.with_name(f"{video_id}.lock")):
+                shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
+                path = self._whole(video_id, needed_s, partial)
+                shutil.rmtree(partial, ignore_errors=True)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise SourceError(self._disk_full()) from error
+            raise
+        self._stored[video_id] = [path]
+        return path
+
+    def _disk_full(self) -> str:
+        return f"{self.folder}: the disk is full: make room, then run the same again"
+
+    def _whole(self, video_id: str, needed_s: float, partial: Path) -> Path:
+        """Fetch, probe, rename; unless another process has done it while this one waited for the lock."""
+        made = [path for path in self.folder.glob(f"{video_id}.*") if path.stem == video_id and path.exists()]
+        if made:
+            return made[0]
+        note = self.folder / ".failed" / f"{video_id}.json"
+        if self.remote and note.exists() and not os.environ.get(ASK_ALL):
+            raise FetchError(**json.loads(note.read_text(encoding="utf-8")))
+        try:
+            fetched, duration_s = self._probed(video_id, partial / "first")
+            if self.remote and duration_s < needed_s:
+                again, longer_s = self._probed(video_id, partial / "second")
+                fetched = again if longer_s > duration_s else fetched
+        except FetchError as error:
+            if self.remote and error.kind in PERMANENT:
+                store.write_json(note, {"kind": error.kind, "message": str(error)})
+            raise
+        note.unlink(missing_ok=True)
+        path = self.folder / f"{video_id}{fetched.suffix}"
+        os.replace(fetched, path)
+        return path
+
+    def _probed(self, video_id: str, folder: Path) -> tuple[Path, float]:
+        """A fetched file and its seconds."""
+        folder.mkdir(parents=True)
+        fetched = self._fetch(video_id, folder)
+        try:
+            return fetched, video.probe(fetched)
+        except video.VideoError as error:
+            raise FetchError("damaged", f"{error.reason}: {error}") from error
+
+
+_COPIES: dict[str, Source] = {}  # of this process, by run
+
+
+def _copy(kind: type[Source], arguments: tuple, named: dict[str, Any], run: str) -> Source:
+    """The copy of another process's source."""
+    if run not in _COPIES:
+        _COPIES.clear()
+        copy = kind.__new__(kind, *arguments, **named)
+        copy.run = run
+        copy.__init__(*arguments, **named)
+        _COPIES[run] = copy
+    return _COPIES[run]
+
+
+def digest(*texts: str) -> str:
+    """Twelve hexadecimal digits for a folder's name."""
+    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
+
+
+def by_id(folder: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Videos below a folder by id, each id's in the order of their paths."""
+    found: dict[str, list[Path]] = {}
+    for path in sorted(paths):
+        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
+        if hidden or not path.suffix or path.suffix.lower() in NOT_VIDEOS or path.is_dir():
+            continue
+        found.setdefault(path.stem, []).append(path)
+    return found

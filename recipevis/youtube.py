@@ -1,0 +1,226 @@
+"""Videos through yt-dlp, at a pace that is tolerated."""
+
+import json
+import os
+import random
+import re
+import time
+from collections.abc import Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from recipevis import encoding, store
+from recipevis.errors import SourceError
+from recipevis.video_source import NOT_VIDEOS, REFUSALS, FetchError, Source, digest
+
+REFUSALS_IN_A_ROW = 5  # and asking on would only make it worse
+# Times that one video is asked for: yt-dlp's own retries don't cover every request. No more, since a video that is
+# refused to everyone but its members must not stop the stage.
+_ASKED_EACH = 2
+_WORTH_ANOTHER = REFUSALS | {"network"}
+_LONGEST_PAUSE_S = 3600  # also where the server wants a longer one
+_NAP_S = 1  # between two looks at what the others met
+
+
+class YouTube(Source):
+    """Downloads through yt-dlp, from YouTube or whatever else it knows.
+
+    Cookies and proxy come from the environment: `RECIPEVIS_COOKIES` (a file), `RECIPEVIS_COOKIES_FROM_BROWSER` (a
+    browser's name), `RECIPEVIS_PROXY` (an address).
+
+    Args:
+        url: the address, with `{video_id}` in it.
+        format: yt-dlp's format selector.
+        retries: tries per request.
+        timeout_s: seconds without an answer that end a request.
+        pause_s: shortest and longest pause between two videos, seconds.
+        backoff_s: pause after a refusal, seconds; it doubles with each further one in a row.
+    """
+
+    remote = True
+
+    def __init__(
+        self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
+    ):
+        super().__init__(f"youtube-{digest(url, format)}")
+        self._url = url
+        self._pace = Pace(self.folder / ".partial" / "pace.json", self.run, tuple(pause_s), backoff_s)
+        self._options = {
+            "format": format,
+            "retries": retries,
+            "fragment_retries": retries,
+            "extractor_retries": min(retries, 3),
+            "socket_timeout": timeout_s,
+            "noplaylist": True,
+            "cachedir": False,
+            "quiet": True,
+            "noprogress": True,
+            "logger": _Silent(),
+            "ffmpeg_location": encoding.FFMPEG,
+        }
+        if cookies := os.environ.get("RECIPEVIS_COOKIES"):
+            self._options["cookiefile"] = cookies
+        if browser := os.environ.get("RECIPEVIS_COOKIES_FROM_BROWSER"):
+            self._options["cookiesfrombrowser"] = (browser,)
+        if proxy := os.environ.get("RECIPEVIS_PROXY"):
+            self._options["proxy"] = proxy
+
+    def _fetch(self, video_id: str, folder: Path) -> Path:
+        for last in [False] * (_ASKED_EACH - 1) + [True]:
+            self._pace.wait()
+            try:
+                path = self._ask(video_id, folder)
+            except FetchError as error:
+                if error.kind in REFUSALS:
+                    self._pace.refused(f"{error.kind}: {error}", getattr(error, "retry_after_s", 0))
+                else:
+                    self._pace.answered()
+                if last or error.kind not in _WORTH_ANOTHER:
+                    raise
+            else:
+                self._pace.answered()
+                return path
+        raise AssertionError("the last time round returns or raises")
+
+    def _ask(self, video_id: str, folder: Path) -> Path:
+        import yt_dlp  # other sources need not wait for it
+
+        options = self._options | {"outtmpl": str(folder / "video.%(ext)s")}
+        try:
+            with yt_dlp.YoutubeDL(options) as downloader:
+                downloader.extract_info(self._url.replace("{video_id}", video_id))
+        except yt_dlp.utils.YoutubeDLError as error:
+            if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp keeps no error number
+                raise SourceError(self._disk_full()) from error
+            failure = FetchError(_kind(error), str(error))
+            failure.retry_after_s = _retry_after_s(error)
+            raise failure from error
+        files = [path for path in folder.iterdir() if path.suffix not in NOT_VIDEOS]
+        if len(files) != 1:
+            raise FetchError("other", f"{len(files)} files came")
+        return files[0]
+
+
+class Pace:
+    """When the next video may be asked for. All threads and processes that share the file keep one pace.
+
+    Args:
+        path: where it is kept: when the next may be asked for, and the answers in a row that were refusals.
+        run: another run begins without a grudge.
+        pause_s: shortest and longest pause between two videos of one worker, seconds.
+        backoff_s: pause after a refusal, seconds; doubled with each further one in a row.
+    """
+
+    def __init__(self, path: Path, run: str, pause_s: tuple[float, float], backoff_s: float):
+        self._path, self._pause_s, self._backoff_s = path, pause_s, backoff_s
+        with self._state() as state:
+            if state.get("run") != run:
+                state.clear()
+                state["run"] = run
+
+    @contextmanager
+    def _state(self):
+        self._path.parent.mkdir(exist_ok=True)
+        with filelock.FileLock(self._path.with_suffix(".lock")):
+            state = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
+            before = dict(state)
+            yield state
+            if state != before or not self._path.exists():
+                store.write_json(self._path, state)
+
+    def wait(self) -> None:
+        """Wait for as long as between two videos, or as another's refusal demands.
+
+        Raises:
+            SourceError: meanwhile others met the last refusal that is put up with.
+        """
+        with self._state() as state:
+            pause_s = random.uniform(*self._pause_s) if state.get("asked") else 0
+            state["asked"] = True
+        until = time.time() + pause_s
+        while True:
+            with self._state() as state:
+                self._check(state)
+                left_s = max(until, state.get("until", 0)) - time.time()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, _NAP_S))
+
+    def answered(self) -> None:
+        """An answer came that wasn't a refusal."""
+        with self._state() as state:
+            if state.get("refusals", 0) < REFUSALS_IN_A_ROW:
+                state["refusals"] = 0
+
+    def refused(self, message: str, retry_after_s: float) -> None:
+        """A refusal came.
+
+        Args:
+            message: what it said.
+            retry_after_s: the pause that the server asked for, seconds; 0 if it didn't.
+
+        Raises:
+            SourceError: it was the last that is put up with.
+        """
+        with self._state() as state:
+            state["refusals"], state["message"] = state.get("refusals", 0) + 1, message
+            pause_s = max(self._backoff_s * 2 ** (state["refusals"] - 1), retry_after_s)
+            state["until"] = time.time() + min(pause_s, _LONGEST_PAUSE_S)
+        self._check(state)
+
+    def _check(self, state: dict[str, Any]) -> None:
+        if state.get("refusals", 0) >= REFUSALS_IN_A_ROW:
+            raise SourceError(
+                f"{REFUSALS_IN_A_ROW} refusals in a row, the last: {state['message']}. Wait an hour, or show who asks"
+                " (RECIPEVIS_COOKIES=<file>, or RECIPEVIS_COOKIES_FROM_BROWSER=<browser>), or use videos of your own"
+                " (dataset.source: local); then run the same again: what has come is kept"
+            )
+
+
+def _retry_after_s(error: Exception) -> float:
+    """The seconds of an HTTP answer's header Retry-After, 0 if there is none or it is a date."""
+    cause = (getattr(error, "exc_info", None) or (None, None))[1]
+    response = getattr(getattr(cause, "cause", None) or cause, "response", None)
+    value = response.headers.get("Retry-After", "") if response is not None else ""
+    return float(value) if value.isdigit() else 0.0
+
+
+class _Silent:
+    """yt-dlp's messages come with its errors, too."""
+
+    def debug(self, message: str) -> None:
+        pass
+
+    warning = error = debug
+
+
+_DISK_FULL = r"no space left|errno 28|quota exceeded"
+# What yt-dlp says, in the order of asking: the first that fits names the kind.
+_MESSAGES = (
+    ("age_or_country_locked", r"confirm your age"),  # "Sign in to confirm your age"
+    ("rate_limited", r"HTTP Error 429|rate.?limit|too many requests"),
+    ("private", r"private video|video is private"),
+    ("private", r"members.?only|join this channel|available to this channel"),
+    ("login_or_bot_check", r"not a bot|sign in|log ?in|cookies|HTTP Error 401"),
+    (
+        "age_or_country_locked",
+        r"age.?restrict|confirm your age|inappropriate|your country|geo.?restrict|not available in",
+    ),
+    ("removed", r"removed|terminated|no longer available|copyright|deleted"),
+    ("no_suitable_format", r"requested format is not available|no video formats"),
+    ("not_found", r"HTTP Error (404|410)|video unavailable|does not exist|incomplete youtube id|video is unavailable"),
+    ("damaged", r"unsupported url|is not a valid URL|file is empty|downloaded file is empty"),
+    (
+        "network",
+        r"HTTP Error 5\d\d|timed? ?out|connection|unable to download|any data blocks|urlopen|resolve|incomplete|ssl"
+        r"|reset|bytes read",
+    ),
+)
+
+
+def _kind(error: Exception) -> str:
+    """The class of a yt-dlp error, from its message: it has no finer types of its own."""
+    return next((kind for kind, words in _MESSAGES if re.search(words, str(error), re.IGNORECASE)), "other")

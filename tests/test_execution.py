@@ -1,0 +1,106 @@
+"""Threads and a Dask cluster call the same function and give the same rows, also when a worker dies."""
+
+import os
+import signal
+
+import numpy as np
+import pytest
+from distributed import LocalCluster
+
+from recipevis import encoding, execution, frames, sources
+from recipevis.annotations import Recipe, Step
+from recipevis.download import download
+from recipevis.errors import InputError
+
+
+def _never(result) -> bool:
+    return False
+
+
+def test_results_are_in_the_items_order():
+    assert execution.each(lambda x: x * x, range(20), 4, "square", _never) == [x * x for x in range(20)]
+
+
+def test_what_a_call_raises_ends_everything():
+    def broken(number):
+        if number == 3:
+            raise InputError("three")
+        return number
+
+    with pytest.raises(InputError, match="three"):
+        execution.each(broken, range(100), 2, "count", _never)
+
+
+def test_no_scheduler_is_told_in_one_line(monkeypatch):
+    import distributed
+
+    def refuse(*arguments, **options):
+        raise OSError("Timed out trying to connect")
+
+    monkeypatch.setattr(distributed, "Client", refuse)
+    with (
+        pytest.raises(InputError, match=r"execution.dask: tcp://127.0.0.1:9 does not answer"),
+        execution.executor(1, "tcp://127.0.0.1:9"),
+    ):
+        pass
+
+
+@pytest.fixture
+def cluster():
+    with LocalCluster(n_workers=2, threads_per_worker=1, processes=True, dashboard_address=None) as cluster:
+        yield cluster
+
+
+def _die_once(number: int, marks: str) -> int:
+    """Kills its own process the first time that the item 5 is done."""
+    mark = os.path.join(marks, "died")
+    if number == 5 and not os.path.exists(mark):
+        open(mark, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * 2
+
+
+def test_both_stages_on_a_cluster_whose_worker_is_killed(cluster, tmp_path):
+    from functools import partial
+
+    address = cluster.scheduler_address
+    marks = tmp_path / "marks"
+    marks.mkdir()
+    doubled = execution.each(partial(_die_once, marks=str(marks)), range(12), 1, "double", _never, address)
+    assert doubled == [number * 2 for number in range(12)]
+    assert (marks / "died").exists()
+
+    videos = tmp_path / "videos"
+    videos.mkdir()
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
+    for number in range(6):
+        encoding.write(videos / f"video-{number}.mp4", pictures[: 6 + number], rate=2)
+    steps = (Step(0, 0.0, 2.0, "stir"), Step(1, 3.0, 6.5, "serve"))
+    recipes = [Recipe(f"video-{number}", "training", "1", 6.0, steps) for number in range(7)]  # one has no file
+    tables = []
+    for name, dask in (("threads", None), ("cluster", address)):
+        work = tmp_path / name
+        (work / "download").mkdir(parents=True)
+        (work / "frames").mkdir()
+        source = sources.Local(videos)
+        table, _ = download(recipes, source, 2, work / "download", dask)
+        rows = frames.extract(recipes, table, source, 32, "squash", 2, work / "frames", "frames", dask)
+        saved = {path.name: path.read_bytes() for path in sorted((work / "frames/frames").iterdir())}
+        tables.append((table.to_csv(), rows.to_csv(), saved))
+    assert tables[0] == tables[1]
+    assert len(tables[0][2]) > 6
+
+
+def test_a_source_in_another_process_is_made_once_a_run(tmp_path):
+    import pickle
+
+    (tmp_path / "a").mkdir()
+    source = sources.Local(tmp_path / "a")
+    sent = pickle.dumps(source)
+    copy = pickle.loads(sent)
+    assert pickle.loads(sent) is copy
+    assert copy is not source
+    assert (copy.run, copy.folder) == (source.run, source.folder)
+    assert pickle.loads(pickle.dumps(copy)) is copy
+    assert pickle.loads(pickle.dumps(sources.Local(tmp_path / "a"))) is not copy
+    assert len(sent) < 1000

@@ -1,0 +1,271 @@
+"""Every way in which a server can fail, against one on loopback: each ends in its class or in a good file."""
+
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from recipevis import encoding, video
+from recipevis.annotations import Recipe, Step
+from recipevis.download import download
+from recipevis.errors import SourceError
+from recipevis.video_source import ASK_ALL, PERMANENT, REFUSALS, FetchError
+from recipevis.youtube import REFUSALS_IN_A_ROW, Pace, YouTube
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by the first word of a video's id; counts how often each was asked for."""
+
+    def __init__(self, content: bytes, short: bytes):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.short, self.asked = content, short, {}
+        self.hang = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/{{video_id}}.mp4"
+
+    def handle_error(self, request, client_address):
+        """A client that gives up is what some of the tests are about."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        name = self.path.strip("/").removesuffix(".mp4")
+        count = self.server.asked[name] = self.server.asked.get(name, 0) + (self.command == "GET")
+        getattr(self, name.split("-")[0])(count)
+
+    def send(self, content: bytes, kind="video/mp4", status=200, length: int | None = None, **headers: str):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def whole(self, count):
+        self.send(self.server.content)
+
+    def status(self, count):
+        code = int(self.path.split("-")[1][:3])
+        self.send(b"no", "text/plain", code)
+
+    def later(self, count):
+        self.send(b"no", "text/plain", 429, Retry_After="7")
+
+    def once(self, count):
+        self.status_once(count, 503)
+
+    def status_once(self, count, code):
+        if count <= 1:
+            self.send(b"no", "text/plain", code)
+        else:
+            self.whole(count)
+
+    def busy(self, count):  # a refusal, then the video
+        self.status_once(count, 429)
+
+    def cut(self, count):
+        self.send(self.server.content[: len(self.server.content) // 2], length=len(self.server.content))
+        self.close_connection = True
+
+    def cutonce(self, count):
+        self.cut(count) if count <= 2 else self.whole(count)
+
+    def drip(self, count):
+        self.send(self.server.content[:10], length=len(self.server.content))
+        self.wfile.flush()
+        self.server.hang.wait(20)
+        self.close_connection = True
+
+    def long(self, count):  # more bytes than it says
+        self.send(self.server.content, length=len(self.server.content) - 50)
+        self.close_connection = True
+
+    def html(self, count):
+        self.send(b"<html><body>no video here</body></html>", "text/html")
+
+    def disguised(self, count):
+        self.send(b"<html><body>no video here</body></html>" * 50)
+
+    def empty(self, count):
+        self.send(b"")
+
+    def noise(self, count):
+        self.send(np.random.default_rng(0).bytes(50_000))
+
+    def short(self, count):
+        self.send(self.server.short if count <= 2 else self.server.content)
+
+    def ever(self, count):  # too short whenever it is asked for
+        self.send(self.server.short)
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
+    for name, count in (("whole", 12), ("short", 4)):
+        encoding.write(folder / f"{name}.mp4", pictures[:count], rate=2)
+    return (folder / "whole.mp4").read_bytes(), (folder / "short.mp4").read_bytes()
+
+
+@pytest.fixture
+def server(contents):
+    server = Server(*contents)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.hang.set()
+    server.shutdown()
+    server.server_close()
+
+
+def source(server, retries=1, backoff_s=0, timeout_s=1):
+    return YouTube(server.url, "b", retries, timeout_s, (0, 0), backoff_s)
+
+
+@pytest.mark.parametrize(
+    ("video_id", "kinds"),
+    [
+        ("status-404abcd", {"not_found"}),
+        ("status-410abcd", {"not_found"}),
+        ("status-403abcd", {"network", "other"}),
+        ("status-503abcd", {"network"}),
+        ("status-429abcd", {"rate_limited"}),
+        ("later-abcdefg", {"rate_limited"}),
+        ("cut-abcdefghi", {"network", "damaged"}),
+        ("drip-abcdefgh", {"network"}),
+        ("html-abcdefgh", {"damaged"}),
+        ("disguised-abc", {"damaged"}),
+        ("empty-abcdefg", {"damaged", "network"}),
+        ("noise-abcdefg", {"damaged"}),
+    ],
+)
+def test_a_failure_ends_in_its_class_and_leaves_no_file(server, video_id, kinds):
+    start, asked = time.monotonic(), source(server)
+    with pytest.raises(FetchError) as error:
+        asked.get(video_id)
+    assert error.value.kind in kinds, str(error.value)
+    assert time.monotonic() - start < 30
+    assert not list(asked.folder.glob("*.mp4"))
+
+
+@pytest.mark.parametrize(
+    "video_id", ["whole-abcdefg", "once-abcdefgh", "busy-abcdefgh", "cutonce-abcde", "long-abcdefgh"]
+)
+def test_what_passes_ends_in_a_good_file(server, video_id):
+    path = source(server, retries=3).get(video_id)
+    assert video.probe(path) == 6
+    if not video_id.startswith("long"):
+        assert path.read_bytes() == server.content
+
+
+def recipe(video_id: str) -> Recipe:
+    return Recipe(video_id, "training", "101", 6.0, (Step(0, 0.0, 1.0, "stir"), Step(1, 4.0, 6.0, "serve")))
+
+
+def test_too_short_is_asked_for_once_more_then_kept_with_a_flag(server, tmp_path):
+    table, _ = download(
+        [recipe("short-abcdef"), recipe("ever-abcdefg"), recipe("whole-abcdef")], source(server), 1, tmp_path
+    )
+    assert list(table.status) == ["ok"] * 3
+    assert list(table["flags"]) == ["", "short", ""]
+    assert list(table.duration_s) == [6, 2, 6]
+
+
+def test_what_failed_for_good_is_not_asked_for_again(server, tmp_path, monkeypatch):
+    ids = ["status-404abcd", "status-503abcd", "whole-abcdefg"]
+    kinds = []
+    for run in range(3):
+        if run == 2:
+            monkeypatch.setenv(ASK_ALL, "1")
+        before = dict(server.asked)
+        (tmp_path / str(run)).mkdir()
+        table, _ = download([recipe(name) for name in ids], source(server), 1, tmp_path / str(run))
+        kinds.append(list(table.error))
+        asked = {name for name in ids if server.asked.get(name, 0) > before.get(name, 0)}
+        assert asked == [set(ids), {"status-503abcd"}, {"status-404abcd", "status-503abcd"}][run]
+    assert kinds == [["not_found", "network", ""]] * 3
+
+
+def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, tmp_path):
+    ids = ["whole-abcdefg", *(f"status-429abc{number}" for number in range(4)), "whole-hijklmn"]
+    recipes, work = [recipe(name) for name in ids], tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(SourceError, match=r"5 refusals in a row.*RECIPEVIS_COOKIES.*run the same again") as error:
+        download(recipes, source(server), 1, work)
+    assert error.value.exit_status == 3
+    assert server.asked.get("whole-hijklmn") is None
+    assert sum(count for name, count in server.asked.items() if "429" in name) <= 4 * REFUSALS_IN_A_ROW
+    assert sorted(path.stem for path in work.iterdir()) == ["whole-abcdefg"]  # no refused video counts as tried
+    with pytest.raises(SourceError):
+        download(recipes, source(server), 1, work)
+    assert server.asked["whole-abcdefg"] <= 2  # in the store
+
+
+def test_one_refused_video_stops_nothing(server, tmp_path):
+    ids = ["status-429abcd", "whole-abcdefg", "status-429efgh", "whole-hijklmn", "status-429ijkl"]
+    table, _ = download([recipe(name) for name in ids], source(server), 1, tmp_path)
+    assert list(table.error) == ["rate_limited", "", "rate_limited", "", "rate_limited"]
+
+
+def test_pauses_grow_and_the_server_may_ask_for_longer_ones(tmp_path, monkeypatch):
+    now, slept = [1000.0], []
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    pace = Pace(tmp_path / "pace.json", "a", (0, 0), 10)
+    waits = []
+    for retry_after_s in (0, 0, 50, 0):
+        pace.refused("rate_limited: no", retry_after_s)
+        slept.clear()
+        pace.wait()
+        waits.append(round(sum(slept)))
+    assert waits == [10, 20, 50, 80]
+    assert max(slept) <= 1  # so that a worker learns soon that another has given up
+    with pytest.raises(SourceError):
+        pace.refused("rate_limited: no", 0)
+    with pytest.raises(SourceError):
+        Pace(tmp_path / "pace.json", "a", (0, 0), 10).wait()  # another process of this run
+    Pace(tmp_path / "pace.json", "b", (0, 0), 10).wait()  # the next run
+
+
+def test_between_two_videos_there_is_a_pause(tmp_path, monkeypatch):
+    slept = []
+    now = [0.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: (slept.append(seconds), now.__setitem__(0, now[0] + seconds)))
+    pace = Pace(tmp_path / "pace.json", "a", (5, 10), 60)
+    pace.wait()
+    assert slept == []
+    for _ in range(3):
+        slept.clear()
+        pace.wait()
+        assert 5 <= sum(slept) <= 10
+
+
+def test_the_seconds_that_a_server_asks_for_are_heard(server):
+    asked = source(server)
+    asked._pace.refused = lambda message, retry_after_s: heard.append(retry_after_s)
+    heard = []
+    for video_id in ("later-abcdefg", "status-429abcd"):
+        with pytest.raises(FetchError):
+            asked.get(video_id)
+    assert heard == [7, 7, 0, 0]
+
+
+def test_classes_are_closed():
+    assert not PERMANENT & REFUSALS
