@@ -3,10 +3,12 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.markup import escape
 
 from recipevis import __version__
 from recipevis.errors import InputError, RecipeVisError
@@ -17,6 +19,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+_Params = Annotated[Path, typer.Option(help="The parameter file.")]
 _FORMATS = (".png", ".jpg", ".jpeg")
 
 
@@ -67,6 +70,72 @@ def generate(
         except OSError as error:
             raise InputError(f"{out}: can't be written: {error.strerror or error}") from error
         print(out)
+
+
+@app.command()
+def doctor(params: _Params = Path("params.yaml")) -> None:
+    """Say what this machine has and lacks for the configured run; exit status 2 if it lacks something."""
+    with _told_in_one_line("doctor"):
+        from rich.console import Console
+
+        from recipevis import doctor as doctors
+        from recipevis.fusers import FUSERS
+        from recipevis.parameters import load
+
+        console = Console(soft_wrap=True, highlight=False)
+        missing = 0
+        for finding in doctors.examine(load(params, FUSERS)):
+            style = {"ok": "green", "note": "yellow", "missing": "red"}[finding.state]
+            remedy = f" -> {finding.remedy}" if finding.remedy else ""
+            console.print(f"[{style}]{finding.state:8}[/] {finding.what}: {escape(finding.text + remedy)}")
+            missing += finding.state == "missing"
+        if missing:
+            raise typer.Exit(2)
+
+
+@app.command()
+def clean(
+    days: Annotated[float, typer.Option(help="Half-done work counts as abandoned after so many days.", min=0)] = 7,
+    videos: Annotated[bool, typer.Option("--videos", help="Remove the caches of videos, too.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Don't ask.")] = False,
+) -> None:
+    """Show what lies in RECIPEVIS_HOME and remove, when told to, what is abandoned."""
+    from recipevis import cleaning, store
+
+    found = cleaning.items()
+    gone = cleaning.abandoned(found, days) + [item for item in found if videos and item.kind == "videos"]
+    print(f"{store.home()}: {_megabytes(sum(item.bytes for item in found))}")
+    for item in found:
+        about = "a process is at work" if item.busy else "to be removed" if item in gone else ""
+        used = datetime.fromtimestamp(item.used_s)
+        print(f"  {_megabytes(item.bytes):>12}  {used:%Y-%m-%d}  {item.name}  {about}".rstrip())
+    if gone and (yes or typer.confirm(f"Remove {len(gone)}, {_megabytes(sum(item.bytes for item in gone))}?")):
+        for item in gone:
+            print(f"{item.name}: {'removed' if cleaning.remove(item) else 'left, a process has begun to work in it'}")
+
+
+def _megabytes(count: int) -> str:
+    return f"{count / 1e6:,.1f} MB"
+
+
+@app.command()
+def export(
+    folder: Annotated[Path, typer.Argument(help="A new folder.")],
+    params: _Params = Path("params.yaml"),
+) -> None:
+    """Write the triplets as an image folder that `datasets` loads: original_image, edit_prompt, edited_image."""
+    with _told_in_one_line("export"):
+        from recipevis import export as exporting
+        from recipevis import triplets
+        from recipevis.fusers import FUSERS
+        from recipevis.parameters import load
+
+        table = Path("data/triplets.csv")
+        if not table.is_file():
+            raise InputError(f"{table}: missing; `dvc repro manifest` makes it")
+        frames = load(params, FUSERS).frames
+        counts = exporting.export(triplets.read(table), frames.blank, frames.pixels, folder)
+        print(f"{folder}: {', '.join(f'{split} {count:,}' for split, count in counts.items())} triplets")
 
 
 def read_recipe(path: Path) -> list[str]:
