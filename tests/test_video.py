@@ -38,6 +38,9 @@ def check(path, times_s=None):
         assert distances[min(index, 2)] == distances.min() < 1.5
 
 
+VP9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"]
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [
@@ -46,10 +49,41 @@ def check(path, times_s=None):
         ("open_groups.mp4", ["-c:v", "libx264", "-x264-params", "open-gop=1:keyint=10", "-pix_fmt", "yuv420p"]),
         ("matroska.mkv", ["-c:v", "libx264", "-bf", "2", "-g", "10", "-pix_fmt", "yuv420p"]),
         ("late.ts", ["-c:v", "libx264", "-pix_fmt", "yuv420p", "-output_ts_offset", "50"]),
-        ("vp9.webm", ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"]),
+        ("vp9.webm", VP9),
         ("plain.avi", ["-c:v", "mpeg4", "-q:v", "2"]),
         ("flash.flv", ["-c:v", "libx264", "-bf", "0", "-pix_fmt", "yuv420p"]),
         ("moving.gif", []),
+        ("hevc.mp4", ["-c:v", "libx265", "-x265-params", "keyint=10:log-level=none", "-pix_fmt", "yuv420p"]),
+        ("ten_bit.mkv", ["-c:v", "libx265", "-x265-params", "keyint=10:log-level=none", "-pix_fmt", "yuv420p10le"]),
+        (
+            "alpha.webm",
+            [
+                "-c:v",
+                "libvpx-vp9",
+                "-pix_fmt",
+                "yuva420p",
+                "-auto-alt-ref",
+                "0",
+                "-deadline",
+                "realtime",
+                "-cpu-used",
+                "8",
+            ],
+        ),
+        (
+            "hidden.webm",
+            ["-c:v", "libvpx-vp9", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-cpu-used", "8", "-g", "20"],
+        ),
+        ("av1.mkv", ["-c:v", "libaom-av1", "-cpu-used", "8", "-g", "10", "-pix_fmt", "yuv420p"]),
+        ("prores.mov", ["-c:v", "prores_ks", "-pix_fmt", "yuv422p10le"]),
+        (
+            "fragmented.mp4",
+            ["-c:v", "libx264", "-g", "10", "-pix_fmt", "yuv420p", "-movflags", "frag_keyframe+empty_moov"],
+        ),
+        ("live.mkv", ["-c:v", "libx264", "-g", "10", "-pix_fmt", "yuv420p", "-f", "matroska", "-live", "1"]),
+        ("interlaced.ts", ["-c:v", "libx264", "-x264-params", "interlaced=1", "-bf", "2", "-pix_fmt", "yuv444p"]),
+        ("odd.mkv", ["-vf", "crop=63:47", "-c:v", "libx264", "-pix_fmt", "yuv444p"]),
+        ("edited.mp4", ["-ss", "1.3", "-c:v", "libx264", "-bf", "3", "-g", "12", "-pix_fmt", "yuv420p"]),
         ("gaps.mp4", ["-vf", "select='not(mod(n,7))+eq(n,3)'", "-fps_mode", "vfr", "-c:v", "libx264"]),
     ],
 )
@@ -118,6 +152,11 @@ def test_rotation_turns_the_picture(tmp_path):
 def test_pixels_are_made_square(tmp_path):
     path = encode(tmp_path / "wide.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", "setsar=2/1", count=2)
     assert video.shots(path, [0])[0].picture.size == (128, 48)
+
+
+def test_a_single_frame(tmp_path):
+    path = encode(tmp_path / "one.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", count=1)
+    assert [shot.error for shot in video.shots(path, [0, 0.1, 0.21])] == ["", "", "past_end"]
 
 
 def test_times_in_any_order_and_more_than_once(tmp_path):
