@@ -9,7 +9,7 @@ export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export MALLOC_TOP_PAD_ := 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow lint format retry kitchen-backbone clean
+.PHONY: help setup demo test slow soak lint format retry kitchen-backbone clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,9 @@ test: setup ## run the tests, without the slow ones
 
 slow: setup ## run the slow tests: real frames, paper shapes, a kill in every stage
 	pytest -m slow
+
+soak: setup ## run what takes long: fifty kills at random moments of download and frames
+	pytest -m soak
 
 lint: setup ## check style and form
 	ruff check .

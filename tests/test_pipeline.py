@@ -404,6 +404,25 @@ def test_a_bad_value_stops_before_anything_is_lost(finished, tmp_path):
     assert (project.folder / "metrics.json").exists()
 
 
+def test_a_colleague_without_videos_pulls_the_results_and_has_nothing_to_run(finished, tmp_path):
+    sender = finished.copy(tmp_path / "sender")
+    remote = tmp_path / "remote"
+    sender.dvc("remote", "add", "--default", "shelf", str(remote))
+    sender.dvc("push")
+    commit(sender)
+    clone = subprocess.run(["git", "clone", "-q", sender.folder, tmp_path / "clone"], check=False)
+    assert clone.returncode == 0
+    colleague = Project(tmp_path / "clone", tmp_path / "empty-home")
+    colleague.dvc("pull")
+    output = colleague.dvc("repro", "--pull", http_proxy="http://127.0.0.1:9", https_proxy="http://127.0.0.1:9")
+    assert ran(output) == []
+    assert not list(tmp_path.glob("empty-home/videos/*"))
+    frames = sorted((colleague.folder / "data/frames").iterdir())
+    assert [path.read_bytes() for path in frames] == [
+        path.read_bytes() for path in sorted((finished.folder / "data/frames").iterdir())
+    ]
+
+
 def forget(project: Project, stage: str) -> None:
     """Make DVC run a stage as if it never had: no outs, nothing in the lock file, nothing in the run cache."""
     for out in project.stages()[stage]["outs"]:
