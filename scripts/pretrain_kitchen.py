@@ -29,7 +29,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from recipevis import backbone, diffusion, images, store, untrained
+from recipevis import backbone, diffusion, images, randomness, store, untrained
 from recipevis.backbone import encode_sentences
 from recipevis.kitchen import captions, recipes, rendering
 from recipevis.parameters import RandomNetworks
@@ -380,7 +380,7 @@ def _descend(loss: Tensor, network: torch.nn.Module, optimizer, rate) -> None:
 def _digest(*options: int) -> str:
     """Stands for the options and the code: parts made by other code or with other options are not taken for these."""
     kitchen = sorted(Path(recipes.__file__).parent.glob("*.py"))
-    called = (Path(module.__file__) for module in (backbone, diffusion, images, untrained))
+    called = (Path(module.__file__) for module in (backbone, diffusion, images, randomness, untrained))
     files = [Path(__file__), *kitchen, *called]
     return hashlib.sha256(repr(options).encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
