@@ -26,6 +26,7 @@ FLAGS = {
     "dark": "almost black: a fade, or a picture that says nothing",
     "uniform": "a single colour, nearly",
 }
+_COMPRESSION = 3  # zlib's; photographs take 5 % more space than at Pillow's 6, and a third of the time
 _DARK = 12  # grey levels of 255: the mean of a dark frame is below
 _UNIFORM = 4  # grey levels: the standard deviation of each channel of a uniform frame is below
 
@@ -106,7 +107,7 @@ def _row(recipe: Recipe, step: Step, shot: video.Shot, pixels: int, resize: str,
         return row
     frame = images.square(shot.picture, pixels, resize)
     name = f"{recipe.video_id}_{step.step:02d}.png"
-    frame.save(folder / name)
+    frame.save(folder / name, compress_level=_COMPRESSION)
     return row | {"status": "ok", "flags": " ".join(flags(frame)), "file": name}
 
 

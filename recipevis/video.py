@@ -9,6 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from PIL import Image
@@ -43,8 +44,7 @@ class Shot:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class _Packet:
+class _Packet(NamedTuple):
     """A packet that is shown: its time in units of the stream, and what is needed to reach it."""
 
     pts: int
@@ -81,7 +81,7 @@ class _Index:
             durations[pts] = packet.duration or 0
         if not shown:
             raise VideoError("no_video_stream", "no frame in the video stream")
-        self.shown = sorted(shown, key=lambda packet: packet.pts)
+        self.shown = sorted(shown)
         last = self.shown[-1].pts
         gap = last - self.shown[-2].pts if len(self.shown) > 1 else 1
         self.start, self.end = self.shown[0].pts, last + (durations[last] or gap)
