@@ -42,14 +42,19 @@ NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", 
 
 
 class FetchError(Exception):
-    """A video can't be had. `kind` is a key of `ERRORS`."""
+    """A video can't be had.
 
-    def __init__(self, kind: str, message: str):
+    Attributes:
+        kind: a key of `ERRORS`.
+        retry_after_s: the pause that the server asked for, seconds; 0 if it didn't.
+    """
+
+    def __init__(self, kind: str, message: str, retry_after_s: float = 0):
         super().__init__(" ".join(message.split()))
-        self.kind = kind
+        self.kind, self.retry_after_s = kind, retry_after_s
 
     def __reduce__(self):
-        return FetchError, (self.kind, str(self))
+        return FetchError, (self.kind, str(self), self.retry_after_s)
 
 
 class Source(ABC):

@@ -7,6 +7,7 @@ import re
 import time
 from collections.abc import Sequence
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -69,21 +70,20 @@ class YouTube(Source):
             self._options["proxy"] = proxy
 
     def _fetch(self, video_id: str, folder: Path) -> Path:
-        for last in [False] * (_ASKED_EACH - 1) + [True]:
+        for times in count(1):
             self._pace.wait()
             try:
                 path = self._ask(video_id, folder)
             except FetchError as error:
                 if error.kind in REFUSALS:
-                    self._pace.refused(f"{error.kind}: {error}", getattr(error, "retry_after_s", 0))
+                    self._pace.refused(f"{error.kind}: {error}", error.retry_after_s)
                 else:
                     self._pace.answered()
-                if last or error.kind not in _WORTH_ANOTHER:
+                if times == _ASKED_EACH or error.kind not in _WORTH_ANOTHER:
                     raise
             else:
                 self._pace.answered()
                 return path
-        raise AssertionError("the last time round returns or raises")
 
     def _ask(self, video_id: str, folder: Path) -> Path:
         import yt_dlp  # other sources need not wait for it
@@ -95,9 +95,7 @@ class YouTube(Source):
         except yt_dlp.utils.YoutubeDLError as error:
             if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp keeps no error number
                 raise SourceError(self._disk_full()) from error
-            failure = FetchError(_kind(error), str(error))
-            failure.retry_after_s = _retry_after_s(error)
-            raise failure from error
+            raise FetchError(_kind(error), str(error), _retry_after_s(error)) from error
         files = [path for path in folder.iterdir() if path.suffix not in NOT_VIDEOS]
         if len(files) != 1:
             raise FetchError("other", f"{len(files)} files came")
