@@ -179,18 +179,13 @@ class _Decoder:
             None if anything at all was odd on the way: then everything must be decoded to tell.
         """
         context = self._stream.codec_context
-        first, found, begun, whole = self._index.pts[wanted.key], None, False, False
-        context.flush_buffers()
+        first, found, whole = self._index.pts[wanted.key], None, False
         try:
-            # Some containers look for a decoding time, some for a time of showing, which is later and so finds both.
-            self._container.seek(first, stream=self._stream, backward=True, any_frame=False)
             context.skip_frame = "NONREF"
-            for packet in self._container.demux(self._stream):
+            # Some containers look for a decoding time, some for a time of showing, which is later and so finds both.
+            for packet in self._packets(first, first):
                 if packet.pts is None:  # the end, or a container that doesn't say when a packet is shown
                     return None
-                begun |= packet.pts == first
-                if not begun:
-                    continue
                 last = packet.pts == wanted.pts
                 if last:
                     context.skip_frame = "DEFAULT"
@@ -239,19 +234,12 @@ class _Decoder:
     def _frames(self, start_dts: int, first: int | None) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
         """Frames, None for a decoding error, to the end, each with the decoding time of the packet that brought it.
 
-        Args:
-            start_dts: from the key frame at or before this decoding time on;
-            first: but not before the packet shown at this time, since a seek may land a whole group earlier.
+        The arguments are those of `_packets`.
         """
-        dts, begun = None, first is None
-        self._stream.codec_context.flush_buffers()
+        dts = None
         try:
-            self._container.seek(start_dts, stream=self._stream, backward=True, any_frame=False)
-            for packet in self._container.demux(self._stream):
+            for packet in self._packets(start_dts, first):
                 dts = packet.pts if packet.dts is None else packet.dts
-                begun = begun or first == (packet.dts if packet.pts is None else packet.pts)
-                if not begun:
-                    continue
                 try:
                     for frame in packet.decode():
                         yield dts, frame
@@ -259,6 +247,21 @@ class _Decoder:
                     yield dts, None
         except av.FFmpegError:
             yield dts, None
+
+    def _packets(self, start: int, first: int | None) -> Iterator[av.Packet]:
+        """Packets for a decoder that has forgotten what came before.
+
+        Args:
+            start: from the key frame at or before this time on;
+            first: but not before the packet shown at this time, since a seek may land a whole group earlier.
+        """
+        begun = first is None
+        self._stream.codec_context.flush_buffers()
+        self._container.seek(start, stream=self._stream, backward=True, any_frame=False)
+        for packet in self._container.demux(self._stream):
+            begun = begun or first == (packet.dts if packet.pts is None else packet.pts)
+            if begun:
+                yield packet
 
     def _picture(self, frame: av.VideoFrame) -> Image.Image:
         """A decoded frame as a player shows it."""
