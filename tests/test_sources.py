@@ -1,13 +1,10 @@
 """Sources: whole or absent, linked not copied, every failure with its kind."""
 
-import threading
-from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
-
 import numpy as np
 import pytest
 
-from recipevis import encoding, sources, video, video_source, youtube
-from recipevis.errors import InputError, SourceError
+from recipevis import encoding, sources, video, video_source
+from recipevis.errors import InputError
 from recipevis.parameters import load
 from recipevis.youtube import YouTube
 
@@ -76,90 +73,6 @@ def test_what_a_killed_process_left_is_in_nobodys_way():
     assert sources.Kitchen(0).stored("training-0000") is None
     assert video.probe(source.get("training-0000")) > 0
     assert not left.exists()
-
-
-class _Quiet(SimpleHTTPRequestHandler):
-    def log_message(self, *arguments):
-        pass
-
-
-@pytest.fixture
-def mirror(tmp_path):
-    """A folder served on loopback, and the address of its videos."""
-    folder = tmp_path / "served"
-    folder.mkdir()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), lambda *arguments: _Quiet(*arguments, directory=folder))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield folder, f"http://127.0.0.1:{server.server_port}/{{video_id}}.mp4"
-    server.shutdown()
-    server.server_close()
-
-
-def mirrored(url):
-    return YouTube(url, format="b", retries=0, timeout_s=5, pause_s=(0, 0), backoff_s=0)
-
-
-def test_a_mirror_through_yt_dlp(mirror):
-    folder, url = mirror
-    whole = clip(folder / "abcdefghijk.mp4").read_bytes()
-    (folder / "htmlhtmlhtm.mp4").write_text("<html><body>no video here</body></html>")
-    source = mirrored(url)
-    assert source.get("abcdefghijk").read_bytes() == whole
-    for video_id, kinds in (("absentabsen", {"not_found"}), ("htmlhtmlhtm", {"damaged", "other"})):
-        with pytest.raises(video_source.FetchError) as error:
-            source.get(video_id)
-        assert error.value.kind in kinds, str(error.value)
-    assert sorted(path.name for path in source.folder.iterdir()) == [".failed", ".partial", "abcdefghijk.mp4"]
-
-
-def test_no_server(mirror):
-    with pytest.raises(video_source.FetchError) as error:
-        mirrored("http://127.0.0.1:9/{video_id}.mp4").get("abcdefghijk")
-    assert error.value.kind == "network", str(error.value)
-
-
-@pytest.mark.parametrize(
-    ("message", "kind"),
-    [
-        ("[youtube] x: Private video. Sign in if you've been granted access to this video", "private"),
-        ("[youtube] x: Video unavailable. This video has been removed by the uploader", "removed"),
-        ("[youtube] x: This video is no longer available because the account has been terminated", "removed"),
-        ("[youtube] x: Sign in to confirm your age. This video may be inappropriate", "age_or_country_locked"),
-        ("[youtube] x: The uploader has not made this video available in your country", "age_or_country_locked"),
-        ("[youtube] x: Sign in to confirm you’re not a bot. Use --cookies-from-browser", "login_or_bot_check"),
-        ("unable to download video data: HTTP Error 429: Too Many Requests", "rate_limited"),
-        ("[youtube] x: Video unavailable", "not_found"),
-        ("[generic] x: Unable to download webpage: HTTP Error 404: Not Found", "not_found"),
-        ("[youtube] x: Requested format is not available", "no_suitable_format"),
-        ("unable to download video data: The read operation timed out", "network"),
-        ("unable to download webpage: HTTP Error 503: Service Unavailable", "network"),
-        ("something new", "other"),
-    ],
-)
-def test_messages_have_their_kind(message, kind):
-    assert youtube._kind(Exception(f"ERROR: {message}")) == kind
-    assert kind in video_source.ERRORS
-
-
-@pytest.mark.parametrize(
-    "message",
-    [
-        "unable to write data: [Errno 28] No space left on device",
-        "unable to open for writing: [Errno 122] Disk quota exceeded",
-        "Postprocessing: av_interleaved_write_frame(): No space left on device",
-    ],
-)
-def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch, message):
-    import yt_dlp
-
-    def full(self, *_):
-        raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
-
-    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
-    source = YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0), 0)
-    with pytest.raises(SourceError, match="the disk is full: make room") as error:
-        source.get("GLd3aX16zBg")
-    assert error.value.exit_status == 3
 
 
 def test_make_source(tmp_path, root):

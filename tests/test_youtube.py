@@ -11,8 +11,8 @@ from recipevis import encoding, video
 from recipevis.annotations import Recipe, Step
 from recipevis.download import download
 from recipevis.errors import SourceError
-from recipevis.video_source import ASK_ALL, PERMANENT, REFUSALS, FetchError
-from recipevis.youtube import REFUSALS_IN_A_ROW, Pace, YouTube
+from recipevis.video_source import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
+from recipevis.youtube import REFUSALS_IN_A_ROW, Pace, YouTube, _kind
 
 
 class Server(ThreadingHTTPServer):
@@ -167,6 +167,66 @@ def test_what_passes_ends_in_a_good_file(server, video_id):
     assert video.probe(path) == 6
     if not video_id.startswith("long"):
         assert path.read_bytes() == server.content
+
+
+def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
+    asked = source(server, retries=0)
+    assert asked.get("whole-abcdefg").read_bytes() == server.content
+    for video_id, kinds in (("status-404abcd", {"not_found"}), ("html-abcdefgh", {"damaged", "other"})):
+        with pytest.raises(FetchError) as error:
+            asked.get(video_id)
+        assert error.value.kind in kinds, str(error.value)
+    assert sorted(path.name for path in asked.folder.iterdir()) == [".failed", ".partial", "whole-abcdefg.mp4"]
+
+
+def test_no_server():
+    with pytest.raises(FetchError) as error:
+        YouTube("http://127.0.0.1:9/{video_id}.mp4", "b", 0, 5, (0, 0), 0).get("abcdefghijk")
+    assert error.value.kind == "network", str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("[youtube] x: Private video. Sign in if you've been granted access to this video", "private"),
+        ("[youtube] x: Video unavailable. This video has been removed by the uploader", "removed"),
+        ("[youtube] x: This video is no longer available because the account has been terminated", "removed"),
+        ("[youtube] x: Sign in to confirm your age. This video may be inappropriate", "age_or_country_locked"),
+        ("[youtube] x: The uploader has not made this video available in your country", "age_or_country_locked"),
+        ("[youtube] x: Sign in to confirm you’re not a bot. Use --cookies-from-browser", "login_or_bot_check"),
+        ("unable to download video data: HTTP Error 429: Too Many Requests", "rate_limited"),
+        ("[youtube] x: Video unavailable", "not_found"),
+        ("[generic] x: Unable to download webpage: HTTP Error 404: Not Found", "not_found"),
+        ("[youtube] x: Requested format is not available", "no_suitable_format"),
+        ("unable to download video data: The read operation timed out", "network"),
+        ("unable to download webpage: HTTP Error 503: Service Unavailable", "network"),
+        ("something new", "other"),
+    ],
+)
+def test_messages_have_their_kind(message, kind):
+    assert _kind(Exception(f"ERROR: {message}")) == kind
+    assert kind in ERRORS
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unable to write data: [Errno 28] No space left on device",
+        "unable to open for writing: [Errno 122] Disk quota exceeded",
+        "Postprocessing: av_interleaved_write_frame(): No space left on device",
+    ],
+)
+def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch, message):
+    import yt_dlp
+
+    def full(self, *_):
+        raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
+    source = YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0), 0)
+    with pytest.raises(SourceError, match="the disk is full: make room") as error:
+        source.get("GLd3aX16zBg")
+    assert error.value.exit_status == 3
 
 
 def recipe(video_id: str) -> Recipe:
