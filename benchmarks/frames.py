@@ -5,9 +5,9 @@
 A video as YouTube has them is made first: 300 s, 640 x 360, 30 frames a second, H.264 with a key frame every 250
 frames and three B-frames; 8 steps. What is compared runs in turn, round after round, and the ratios are those of the
 medians. Peers that can't be loaded (OpenCV, TorchCodec: `pip install opencv-python-headless torchcodec==0.13.0` beside
-torch 2.13, and Debian's ffmpeg) are null. Above 1: they take longer than we do. `identical`: our frames are, bit for
-bit, those that decoding everything gives. Growth and memory: ten times as many videos through the stage's function, in
-a process of its own.
+torch 2.13, and Debian's ffmpeg) are null. `over_…` is our time over theirs, `vs_…` theirs over ours. `identical`: our
+frames are, bit for bit, those that decoding everything gives. Growth and memory: ten times as many videos through the
+stage's function, in a process of its own.
 
 Last line: one JSON object.
 """
@@ -144,14 +144,14 @@ def main(
             for peer in seconds:
                 seconds[peer].append(_timed(PEERS[peer], path, times, scratch / peer))
         medians = {peer: median(taken) for peer, taken in seconds.items()}
+        ratios = {peer: taken / medians["ours"] for peer, taken in medians.items()}
         right = {peer: _right(scratch / peer, exact) for peer in medians}
         print("| | ms a frame | times ours | frames that are right |", "|---|---:|---:|---:|", sep="\n")
-        for peer, taken in medians.items():
-            ratio = taken / medians["ours"]
-            print(f"| {peer} | {taken / STEPS * 1000:.1f} | {ratio:.2f} | {right[peer]} of {STEPS} |", flush=True)
-        one, two = _workers(scratch, path, times, rounds)
+        for peer, ratio in ratios.items():
+            milliseconds = medians[peer] / STEPS * 1000
+            print(f"| {peer} | {milliseconds:.1f} | {ratio:.2f} | {right[peer]} of {STEPS} |", flush=True)
+        one, two = _workers(scratch, path, rounds)
         (small, _), (large, peak) = (_in_a_process(scratch, path, count) for count in (videos, 10 * videos))
-    ratios = {peer: taken / medians["ours"] for peer, taken in medians.items()}
     result = {
         "over_pyav": 1 / ratios["pyav"],
         "over_torchcodec": 1 / ratios["torchcodec"] if "torchcodec" in ratios else None,
@@ -201,7 +201,7 @@ def _timed(function: Callable[[Path, list[float], Path], None], path: Path, time
     return time.perf_counter() - start
 
 
-def _workers(scratch: Path, path: Path, times: list[float], rounds: int) -> tuple[float, float]:
+def _workers(scratch: Path, path: Path, rounds: int) -> tuple[float, float]:
     """Median seconds of the stage's function over many videos, on one worker and on two, in turn."""
     taken = {1: [], 2: []}
     for _ in range(max(5, rounds // 2)):
