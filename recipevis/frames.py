@@ -25,6 +25,7 @@ ERRORS = {
 FLAGS = {
     "dark": "almost black: a fade, or a picture that says nothing",
     "uniform": "a single colour, nearly",
+    "hdr": "made for a screen of high dynamic range; its tones are not mapped, so it looks pale",
 }
 _COMPRESSION = 3  # zlib's; photographs take 5 % more space than at Pillow's 6, and a third of the time
 _DARK = 12  # grey levels of 255: the mean of a dark frame is below
@@ -108,13 +109,13 @@ def _row(recipe: Recipe, step: Step, shot: video.Shot, pixels: int, resize: str,
     frame = images.square(shot.picture, pixels, resize)
     name = f"{recipe.video_id}_{step.step:02d}.png"
     frame.save(folder / name, compress_level=_COMPRESSION)
-    return row | {"status": "ok", "flags": " ".join(flags(frame)), "file": name}
+    return row | {"status": "ok", "flags": " ".join(flags(frame, shot.hdr)), "file": name}
 
 
-def flags(frame: Image.Image) -> list[str]:
-    """The keys of `FLAGS` that hold for an RGB picture."""
+def flags(frame: Image.Image, hdr: bool = False) -> list[str]:
+    """The keys of `FLAGS` that hold for an RGB picture, which is of high dynamic range or not."""
     levels = np.asarray(frame, dtype=np.float32)  # [h, w, 3]
-    holds = {"dark": levels.mean() < _DARK, "uniform": levels.std(axis=(0, 1)).max() < _UNIFORM}
+    holds = {"dark": levels.mean() < _DARK, "uniform": levels.std(axis=(0, 1)).max() < _UNIFORM, "hdr": hdr}
     return [flag for flag in FLAGS if holds[flag]]
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
+from av.video.reformatter import ColorTrc
 from PIL import Image
 
 # Why there is no picture: a closed list, shown in docs/data.md.
@@ -26,6 +27,8 @@ ERRORS = {
 # Decoders that can leave out the pictures that no other rests on, and say in each packet's header which those are. What
 # VP9's and AV1's make of that wish differs; they, and all others, decode everything.
 _SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4"}
+# Transfer functions of high dynamic range: PQ and HLG (ITU-R BT.2100).
+_HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
 
 
 class VideoError(Exception):
@@ -38,10 +41,14 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class Shot:
-    """The picture at a time, PIL RGB at its own size, or None and the reason, a key of `ERRORS`."""
+    """The picture at a time, PIL RGB at its own size, or None and the reason, a key of `ERRORS`.
+
+    `hdr`: it was made for a screen of high dynamic range, and looks pale here, since its tones are not mapped.
+    """
 
     picture: Image.Image | None
     error: str = ""
+    hdr: bool = False
 
 
 class _Packet(NamedTuple):
@@ -161,14 +168,14 @@ class _Decoder:
     def shot(self, wanted: _Packet) -> Shot:
         """The picture of a packet, if each packet that it may rest on was decoded without a fault."""
         if self._stream.codec_context.name in _SKIPPING and (frame := self._decode_references(wanted)) is not None:
-            return Shot(self._picture(frame))
+            return self._shown(frame)
         first = self._index.pts[wanted.key]
         needed = {pts for pts in self._index.pts[wanted.key : wanted.place + 1] if pts >= first}
         frame, missing, faults = self._decode(wanted, needed, from_start=False)
         if missing and not faults:
             # The file was wrong about its key frames, or some packets are never shown: decode it all.
             frame, missing, faults = self._decode(wanted, needed, from_start=True)
-        return Shot(None, "undecodable") if frame is None or faults else Shot(self._picture(frame))
+        return Shot(None, "undecodable") if frame is None or faults else self._shown(frame)
 
     def _decode_references(self, wanted: _Packet) -> av.VideoFrame | None:
         """The wanted frame, decoded from its key frame without the pictures that no other rests on.
@@ -263,7 +270,7 @@ class _Decoder:
             if begun:
                 yield packet
 
-    def _picture(self, frame: av.VideoFrame) -> Image.Image:
+    def _shown(self, frame: av.VideoFrame) -> Shot:
         """A decoded frame as a player shows it."""
         picture = frame.to_image()
         aspect = self._stream.sample_aspect_ratio
@@ -272,4 +279,4 @@ class _Decoder:
             picture = picture.resize(size, Image.Resampling.LANCZOS)
         turned = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
         quarter = round(frame.rotation / 90) % 4
-        return picture.transpose(turned[quarter]) if quarter else picture
+        return Shot(picture.transpose(turned[quarter]) if quarter else picture, hdr=frame.color_trc in _HDR)

@@ -118,3 +118,4 @@ def test_flags():
     assert frames.flags(Image.fromarray(noise // 16)) == ["dark"]
     assert frames.flags(Image.new("RGB", (16, 16), (200, 30, 90))) == ["uniform"]
     assert frames.flags(Image.new("RGB", (16, 16))) == ["dark", "uniform"]
+    assert frames.flags(Image.fromarray(noise), hdr=True) == ["hdr"]

@@ -149,6 +149,38 @@ def test_rotation_turns_the_picture(tmp_path):
         assert np.array_equal(np.array(video.shots(path, [0])[0].picture), np.rot90(upright, degrees // 90))
 
 
+@pytest.mark.parametrize(("transfer", "hdr"), [("smpte2084", True), ("arib-std-b67", True), ("bt2020-10", False)])
+def test_high_dynamic_range_is_told(tmp_path, transfer, hdr):
+    colours = f"log-level=none:colorprim=bt2020:transfer={transfer}:colormatrix=bt2020nc"
+    path = encode(tmp_path / "a.mkv", "-c:v", "libx265", "-pix_fmt", "yuv420p10le", "-x265-params", colours, count=3)
+    assert [shot.hdr for shot in video.shots(path, [0, 0.5, 9])] == [hdr, hdr, False]
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "-vf scale=out_color_matrix=bt709 -colorspace bt709 -c:v libx264 -pix_fmt yuv420p",
+        "-vf scale=out_range=full:out_color_matrix=bt709 -color_range pc -colorspace bt709 -c:v libx264 -pix_fmt yuv420p",
+        "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p",
+    ],
+)
+def test_colours_follow_the_files_own_matrix_and_range(tmp_path, options):
+    path = encode(tmp_path / "a.mkv", *options.split(), count=5)
+    shown, pictures = encoding.read(path)
+    for shot, picture in zip(video.shots(path, list(shown + 0.01)), pictures, strict=True):
+        assert np.array_equal(np.array(shot.picture), picture)
+
+
+def test_interlaced_colours_are_taken_from_their_own_field(tmp_path):
+    interlaced = "-vf scale=interl=1 -c:v libx264 -flags +ildct+ilme -x264-params interlaced=1 -pix_fmt yuv420p"
+    path = encode(tmp_path / "a.mkv", *interlaced.split(), count=5)
+    command = [encoding.FFMPEG, "-loglevel", "error", "-i", str(path), "-vf", "scale=interl=1,format=rgb24"]
+    whole = subprocess.run([*command, "-f", "rawvideo", "pipe:"], capture_output=True, check=True).stdout
+    pictures = np.frombuffer(whole, np.uint8).reshape(-1, 48, 64, 3)
+    shots = video.shots(path, [0.1, 0.5, 0.9])
+    assert all(np.array_equal(np.array(shot.picture), pictures[at]) for shot, at in zip(shots, (0, 2, 4), strict=True))
+
+
 def test_pixels_are_made_square(tmp_path):
     path = encode(tmp_path / "wide.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", "setsar=2/1", count=2)
     assert video.shots(path, [0])[0].picture.size == (128, 48)
