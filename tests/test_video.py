@@ -160,7 +160,7 @@ def test_high_dynamic_range_is_told(tmp_path, transfer, hdr):
     "options",
     [
         "-vf scale=out_color_matrix=bt709 -colorspace bt709 -c:v libx264 -pix_fmt yuv420p",
-        "-vf scale=out_range=full:out_color_matrix=bt709 -color_range pc -colorspace bt709 -c:v libx264 -pix_fmt yuv420p",
+        "-vf scale=out_range=full:out_color_matrix=bt709 -color_range pc -colorspace bt709 -c:v libx264",
         "-c:v mjpeg -q:v 2 -pix_fmt yuvj420p",
     ],
 )
