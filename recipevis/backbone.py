@@ -29,6 +29,7 @@ from transformers import (
     CLIPVisionModel,
 )
 
+from recipevis import processes
 from recipevis.diffusion import load_scheduler
 from recipevis.errors import InputError, ParameterError
 from recipevis.images import ClipPreprocessing
@@ -156,14 +157,16 @@ def clip_images(folders: Mapping[str, Path], device: str | torch.device) -> dict
 
 
 def device(name: str) -> torch.device:
-    """The device of the parameter `device`; `auto` takes a GPU where there is one.
+    """The device of the parameter `device`; `auto` takes a GPU where there is one, of several processes each its own.
 
     Raises:
         ParameterError: this machine, or this build of torch, has no such device.
     """
     available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
     if name == "auto":
-        return torch.device(next(kind for kind in ("cuda", "mps", "cpu") if available[kind]))
+        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+    if name == "cuda" and processes.local_rank() is not None:
+        name = f"cuda:{processes.local_rank()}"
     form = re.fullmatch("([a-z]+)(?::([0-9]+))?", name)
     kind, index = form.groups() if form else (name, None)
     if int(index or 0) >= available.get(kind, 0):

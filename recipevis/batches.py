@@ -4,6 +4,7 @@ All of it is drawn by (seed, step, position in the batch): which triplet, its ti
 dropped conditions. So a run killed at any step and resumed ends with the same bits as an undisturbed one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -19,20 +20,31 @@ from recipevis.randomness import generator, permutation
 
 
 @dataclass(frozen=True)
-class Batch:
-    """What one step is trained on; every tensor has the batch as its first dimension."""
+class Draws:
+    """What is random about one batch, before any data is read: every process knows it of the whole batch."""
 
-    embedded: Embedded  # after dropout
+    rows: np.ndarray  # the triplets, int [b]
     text_dropped: Tensor  # bool [b]
+    image_dropped: Tensor  # bool [b]
+    timesteps: Tensor  # int64 [b]
+    priorities: Tensor  # uniform [b], who is taken for L_cyc
+    generators: Sequence[torch.Generator]  # [b], of the latent sample and the noise
+
+
+@dataclass(frozen=True)
+class Batch:
+    """What one step, or a part of it, is trained on; every tensor has the batch as its first dimension."""
+
+    embedded: Embedded  # after dropout; fp16 as cached, until `to`
     text_projected: Tensor  # [b, q]
     latents: Tensor  # [b, 4, h, w], scaled
     noise: Tensor  # [b, 4, h, w]
     timesteps: Tensor  # int64 [b]
-    priorities: Tensor  # uniform [b], who is taken for L_cyc
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on another device."""
-        return Batch(**{field.name: getattr(self, field.name).to(device) for field in fields(self)})
+        """The same on a device, the embeddings in fp32."""
+        embedded, *others = (getattr(self, field.name).to(device) for field in fields(self))
+        return Batch(embedded.to(torch.float32), *others)
 
 
 class Batches:
@@ -56,16 +68,18 @@ class Batches:
         """Number of triplets."""
         return len(self._text)
 
-    def training(self, step: int, batch_size: int, settings: Train) -> Batch:
+    def training(self, step: int, batch_size: int, settings: Train) -> Draws:
         """The batch of one step: triplets in a new random order each epoch, conditions dropped at random."""
         first = step * batch_size
         rows = [self._shuffled(first + position) for position in range(batch_size)]
-        return self._batch(rows, [("training", step, position) for position in range(batch_size)], settings)
+        keys = [("training", step, position) for position in range(batch_size)]
+        shares = (settings.dropout_text, settings.dropout_image, settings.dropout_both)
+        return self._draws(rows, keys, self._seed, shares)
 
-    def validation(self, first: int, count: int) -> Batch:
+    def validation(self, first: int, count: int) -> Draws:
         """Triplets `first` to `first + count`, nothing dropped, noise and timesteps the same in every run."""
         rows = list(range(first, min(first + count, len(self))))
-        return self._batch(rows, [("validation", row) for row in rows], None)
+        return self._draws(rows, [("validation", row) for row in rows], 0, (0, 0, 0))
 
     def _shuffled(self, drawn: int) -> int:
         """The triplet drawn after `drawn` others."""
@@ -74,35 +88,36 @@ class Batches:
             self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
         return int(self._order[position])
 
-    def _batch(self, rows: list[int], keys: list[tuple], settings: Train | None) -> Batch:
-        """These triplets, each with the random numbers of its key; `settings` None: nothing dropped, any seed alike."""
-        cache, (text, image, previous) = self._cache, (r[rows] for r in (self._text, self._image, self._previous))
-        mean, deviation = _tensor(cache.latent_mean, image), (_tensor(cache.latent_logvar, image) / 2).exp()
-        uniform, timesteps, sampled, noise = [], [], [], []
-        for key in keys:
-            random = generator(self._seed if settings else 0, *key)
-            uniform.append(torch.rand(2, generator=random))
-            timesteps.append(torch.randint(self._timesteps, (), generator=random))
+    def _draws(self, rows: list[int], keys: list[tuple], seed: int, shares: tuple[float, float, float]) -> Draws:
+        """These triplets, each with the random numbers of its key."""
+        generators = [generator(seed, *key) for key in keys]
+        uniform = torch.stack([torch.rand(2, generator=random) for random in generators])
+        timesteps = torch.stack([torch.randint(self._timesteps, (), generator=random) for random in generators])
+        text_dropped, image_dropped = dropped(uniform[:, 0], *shares)
+        return Draws(np.array(rows), text_dropped, image_dropped, timesteps, uniform[:, 1], generators)
+
+    def load(self, draws: Draws, part: slice = slice(None)) -> Batch:
+        """Read what was drawn, or a part of it; each sample's numbers are the same in whichever part it is read.
+
+        To be called once for each sample of `draws`, whose generators it uses up.
+        """
+        cache, rows, dropped_images = self._cache, draws.rows[part], draws.image_dropped[part].numpy()
+        text, image, previous = self._text[rows], self._image[rows], self._previous[rows]
+        seen = np.where(draws.text_dropped[part], 0, text)  # row 0 is the empty sentence
+        image_tokens, image_pooled = cache.image_tokens[previous], cache.image_pooled[previous]
+        image_tokens[dropped_images], image_pooled[dropped_images] = 0, 0
+        embedded = (cache.text_tokens[seen], cache.text_pooled[seen], image_tokens, image_pooled)
+        mean, deviation = _tensor(cache.latent_mean[image]), (_tensor(cache.latent_logvar[image]) / 2).exp()
+        sampled, noise = [], []
+        for random in draws.generators[part]:
             sampled.append(torch.randn(mean.shape[1:], generator=random))
             noise.append(torch.randn(mean.shape[1:], generator=random))
-        dropout, priorities = torch.stack(uniform).unbind(1)
-        shares = (settings.dropout_text, settings.dropout_image, settings.dropout_both) if settings else (0, 0, 0)
-        text_dropped, image_dropped = dropped(dropout, *shares)
-        embedded = Embedded(
-            _tensor(cache.text_tokens, text),
-            _tensor(cache.text_pooled, text),
-            _tensor(cache.image_tokens, previous),
-            _tensor(cache.image_pooled, previous),
-        )
-        null = _tensor(cache.text_tokens, [0])[0], _tensor(cache.text_pooled, [0])[0]
         return Batch(
-            embedded.without_text(text_dropped, *null).without_image(image_dropped),
-            text_dropped,
-            _tensor(cache.text_projected, text),
+            Embedded(*map(torch.from_numpy, embedded)),
+            _tensor(cache.text_projected[text]),
             (mean + deviation * torch.stack(sampled)) * self._scaling,
             torch.stack(noise),
-            torch.stack(timesteps),
-            priorities,
+            draws.timesteps[part],
         )
 
 
@@ -125,5 +140,5 @@ def by_subset(
     return batches
 
 
-def _tensor(array: np.ndarray, rows) -> Tensor:
-    return torch.from_numpy(array[rows].astype(np.float32))
+def _tensor(array: np.ndarray) -> Tensor:
+    return torch.from_numpy(array.astype(np.float32))

@@ -71,7 +71,7 @@ class CycleLoss(nn.Module):
             prediction: the UNet's, [b, 4, h, w].
             timesteps: int64 [b].
             text: CLIP's projected sentences, L2-normalised, [b, projection width].
-            weights: `sample_weights` of these samples, [b].
+            weights: `sample_weights` of these samples, [b]; on the CPU, so that a GPU need not be waited for.
         """
         chosen = torch.nonzero(weights).flatten()
         if not len(chosen):
@@ -81,4 +81,4 @@ class CycleLoss(nn.Module):
         unit = clamp_straight_through(decoded.float() / 2 + 0.5)
         pooled = self.clip.vision_model(self.preprocessing(unit)).pooler_output
         image = F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)  # [n, projection width]
-        return (weights[chosen] * (1 - (text[chosen] * image).sum(-1))).sum()
+        return (weights[chosen].to(image.device) * (1 - (text[chosen] * image).sum(-1))).sum()

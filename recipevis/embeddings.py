@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch.nn import functional as F
 
 from recipevis import images, store
@@ -53,6 +54,8 @@ def embed(
 ) -> None:
     """Embed sentences and image files into `folder`; a call that was interrupted goes on after its last whole batch.
 
+    Where several processes call it, each embeds its share of the batches, and all return when all is there.
+
     Args:
         sentences: any number, repeated or not; each distinct one is embedded once, in sorted order.
         pictures: paths of image files, likewise; all of one size.
@@ -64,15 +67,18 @@ def embed(
     Raises:
         InputError: an embedding isn't finite in fp16; the item is named.
     """
+    state = PartialState(cpu=backbone.device.type == "cpu")
     folder.mkdir(parents=True, exist_ok=True)
     texts = ["", *sorted(set(sentences) - {""})]
     paths = ["", *sorted(set(pictures) - {""})]
-    store.write_json(folder / "sentences.json", texts)
-    store.write_json(folder / "images.json", paths)
+    if state.is_main_process:
+        store.write_json(folder / "sentences.json", texts)
+        store.write_json(folder / "images.json", paths)
     _fill(folder, "sentences", texts, batch_size, lambda batch: _embed_sentences(backbone, batch))
     _fill(folder, "images", paths, batch_size, lambda batch: _embed_images(backbone, batch, blank))
-    for done in folder.glob("*.done"):
-        done.unlink()
+    if state.is_main_process:
+        for done in folder.glob("*.done"):
+            done.unlink()
 
 
 def _embed_sentences(backbone: Backbone, sentences: Sequence[str]) -> dict[str, torch.Tensor]:
@@ -96,22 +102,37 @@ def _embed_images(backbone: Backbone, paths: Sequence[str], blank: np.ndarray) -
 
 
 def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode) -> None:
-    """Write the arrays of one kind, batch by batch, counting in `<kind>.done` what is safely written."""
-    counter = folder / f"{kind}.done"
+    """Write the arrays of one kind, batch by batch, each process every so-many-th, counting what is safely written."""
+    state = PartialState()
+    counter = folder / f"{kind}-{state.process_index}-of-{state.num_processes}.done"
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    mine = range(len(batches))[state.process_index :: state.num_processes]
     done = int(counter.read_text()) if counter.exists() else 0
     arrays: dict[str, np.ndarray] = {}
-    with meter(f"embed {kind}", len(items), done) as progress:
-        for start in range(done, len(items), batch_size):
-            batch = items[start : start + batch_size]
-            for name, values in encode(batch).items():
-                rows = values.detach().to(torch.float16).cpu().numpy()
-                _check_finite(name, rows, batch)
-                if name not in arrays:
-                    arrays[name] = _open(folder / f"{name}.npy", (len(items), *rows.shape[1:]), fresh=start == 0)
-                arrays[name][start : start + len(batch)] = rows
-                arrays[name].flush()
-            store.write_text(counter, str(start + len(batch)))
-            progress.advance(len(batch))
+
+    def save(number: int) -> None:
+        start, batch = mine[number] * batch_size, batches[mine[number]]
+        for name, values in encode(batch).items():
+            rows = values.detach().to(torch.float16).cpu().numpy()
+            _check_finite(name, rows, batch)
+            if name not in arrays:
+                arrays[name] = _open(folder / f"{name}.npy", (len(items), *rows.shape[1:]), fresh=start == 0)
+            arrays[name][start : start + len(batch)] = rows
+            arrays[name].flush()
+        store.write_text(counter, str(number + 1))
+        progress.advance(len(batch))
+
+    sizes = [len(batches[number]) for number in mine]
+    with meter(f"embed {kind}", sum(sizes), sum(sizes[:done])) as progress:
+        with state.main_process_first():
+            if state.is_main_process and not done:  # makes the arrays that all write into
+                for stale in folder.glob(f"{kind}-*.done"):  # of another number of processes
+                    stale.unlink()
+                save(0)
+                done = 1
+        for number in range(done, len(mine)):
+            save(number)
+    state.wait_for_everyone()
 
 
 def _open(path: Path, shape: tuple[int, ...], fresh: bool) -> np.memmap:

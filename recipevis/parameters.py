@@ -202,6 +202,7 @@ class Embed(Section):
     """How sentences and frames are embedded."""
 
     batch_size: Count = Field(description="sentences or frames a forward pass")
+    processes: Count = Field(description="processes that share the work, one a GPU")
 
 
 class Cycle(Section):
@@ -230,6 +231,14 @@ class Train(Section):
     dropout_image: Fraction = Field(description="share of samples that lose their previous image alone")
     dropout_both: Fraction = Field(description="share of samples that lose both")
     precision: Literal["fp32", "bf16", "fp16"] = Field(description="of autocast; weights and moments stay fp32")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="decay of the moving average of the weights that is validated and saved; empty: off"
+    )
+    processes: Count = Field(description="processes that share each batch, one a GPU")
+    accumulation: Count = Field(description="parts that each process takes its share of a batch in, to save memory")
+    gradient_checkpointing: bool = Field(description="forget the UNet's activations and compute them twice")
+    fused: bool = Field(description="AdamW in one kernel")
+    compile: bool = Field(description="torch.compile the fuser and the UNet; needs a C++ compiler")
     validate_every: Count = Field(description="steps between two validation losses")
     validation_images: Count = Field(description="triplets of the validation loss")
     checkpoint_every: Count = Field(description="steps between two checkpoints an interrupted run resumes from")
@@ -239,6 +248,12 @@ class Train(Section):
         total = self.dropout_text + self.dropout_image + self.dropout_both
         if total > 1:
             raise ValueError(f"dropout_text + dropout_image + dropout_both = {total:g}: must be at most 1")
+        return self
+
+    @model_validator(mode="after")
+    def _batch_is_divisible(self) -> "Train":
+        if self.batch_size % (parts := self.processes * self.accumulation):
+            raise ValueError(f"batch_size = {self.batch_size}: must be a multiple of processes * accumulation, {parts}")
         return self
 
 
@@ -290,6 +305,12 @@ class Parameters(Section):
     train: Train
     sample: Sample
     evaluate: Evaluate
+
+    @model_validator(mode="after")
+    def _a_device_a_process(self) -> "Parameters":
+        if ":" in self.device and max(self.train.processes, self.embed.processes) > 1:
+            raise ValueError(f"device = {self.device!r}: with several processes say 'cuda' or 'auto', one card each")
+        return self
 
 
 def load(path: Path, fusers: Collection[str]) -> Parameters:

@@ -50,6 +50,13 @@ def thinned(history: pd.DataFrame, rows: int = 1000) -> pd.DataFrame:
     return history.groupby(history.index // window).agg(how)[list(history.columns)]
 
 
+def publish_curve(history: Path, folder: Path) -> None:
+    """Write `train.csv`, thinned, and `train.png` of a training's `history.csv` into a folder."""
+    table = pd.read_csv(history, float_precision="round_trip")
+    store.write_text(folder / "train.csv", thinned(table).to_csv(index=False, lineterminator="\n"))
+    training_curve(table, folder / "train.png")
+
+
 def training_curve(history: pd.DataFrame, path: Path) -> None:
     """Draw the losses by optimizer step.
 

@@ -24,6 +24,8 @@ from rich.progress import (
 from rich.table import Column, Table
 from rich.text import Text
 
+from recipevis import processes
+
 _SECONDS_BETWEEN_LINES = 10
 _T = TypeVar("_T")
 
@@ -74,9 +76,22 @@ class _Bar(Meter):
         self._progress.update(self._task, advance=count, **({"note": note} if note else {}))
 
 
+class _Silent(Meter):
+    """The same where another process shows its own."""
+
+    def _line(self, now: float) -> None:
+        pass
+
+
 @contextmanager
 def meter(label: str, total: int, done: int = 0) -> Iterator[Meter]:
-    """A meter for `total` items, of which `done` were finished by an earlier, interrupted run."""
+    """A meter for `total` items, of which `done` were finished by an earlier, interrupted run.
+
+    Of several processes the first one shows its own.
+    """
+    if processes.rank():
+        yield _Silent(label, total, done)
+        return
     if not sys.stdout.isatty():
         yield Meter(label, total, done)
         return

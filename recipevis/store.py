@@ -94,6 +94,11 @@ class AlreadyMade(Exception):
     """Another process did the same work while this one waited for it, and its results are there."""
 
 
+def work_path(stage: str, inputs: str) -> Path:
+    """Where `work_folder` keeps a stage's half-done work; arguments as there."""
+    return home() / "work" / stage / inputs
+
+
 @contextmanager
 def work_folder(stage: str, inputs: str, results: Sequence[Path] = (), keep: bool = False) -> Iterator[Path]:
     """The folder of a stage's half-done work, locked; removed when the block ends without an error.
@@ -109,7 +114,7 @@ def work_folder(stage: str, inputs: str, results: Sequence[Path] = (), keep: boo
     Raises:
         AlreadyMade: the folder was locked, and when it was free all of `results` were there.
     """
-    folder = home() / "work" / stage / inputs
+    folder = work_path(stage, inputs)
     folder.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(folder.with_suffix(".lock"))
     try:

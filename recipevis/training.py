@@ -6,6 +6,8 @@ Weights, AdamW's moments and the loss are fp32; a lower precision is autocast's 
 import json
 import math
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -14,13 +16,15 @@ import torch
 from accelerate import Accelerator
 from diffusers import DDPMScheduler, UNet2DConditionModel
 from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from recipevis import diffusion, store
 from recipevis.backbone import Backbone
-from recipevis.batches import Batch, Batches
+from recipevis.batches import Batch, Batches, by_subset
 from recipevis.conditioning import Conditioner, Embedded
 from recipevis.cycle import CycleLoss, sample_weights
+from recipevis.embeddings import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers import hidden_width
 from recipevis.parameters import Cycle, Train
@@ -28,6 +32,7 @@ from recipevis.progress import meter
 from recipevis.randomness import seeded
 
 HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
+_STEPS_TOLD_AT_ONCE = 10
 
 
 class Denoiser(nn.Module):
@@ -55,16 +60,16 @@ def losses(
     batch: Batch,
     scheduler: DDPMScheduler,
     cycle: CycleLoss | None = None,
-    cycle_images: int | None = None,
+    weights: Tensor | None = None,
 ) -> Losses:
-    """Mean squared error of the prediction, and L_cyc, of one batch.
+    """Mean squared error of the prediction, and L_cyc, of one batch or a part of it.
 
     Args:
         denoiser: `Denoiser`.
         batch: on the denoiser's device.
         scheduler: the backbone's noise schedule.
         cycle: the cycle loss; None: left out.
-        cycle_images: at most so many images of the batch for L_cyc; None: all.
+        weights: `cycle.sample_weights` of these samples, [b].
     """
     noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
     prediction = denoiser(noisy, batch.timesteps, batch.embedded).float()
@@ -72,12 +77,18 @@ def losses(
     denoising = nn.functional.mse_loss(prediction, wanted)
     if cycle is None:
         return Losses(denoising, torch.zeros_like(denoising))
-    weights = sample_weights(cycle.eligible(batch.timesteps, batch.text_dropped), batch.priorities, cycle_images)
     return Losses(denoising, cycle(noisy, prediction, batch.timesteps, batch.text_projected, weights))
 
 
 class Trainer:
-    """A training run that can be stopped and resumed.
+    """A training run, on one process or several, that can be stopped and resumed.
+
+    A batch is shared by the processes, and each takes its share in `settings.accumulation` parts. What is random about
+    a batch is known to all of them, so that the result is that of one process up to rounding. Checkpoints know of
+    neither: a run may go on with other numbers.
+
+    Attributes:
+        denoiser: what is trained; after `run` it is the result.
 
     Args:
         denoiser: what is trained; its weights stay fp32.
@@ -89,7 +100,7 @@ class Trainer:
         cycle_settings: the parameters `cycle`.
 
     Raises:
-        ParameterError: the precision isn't to be had on this device.
+        ParameterError: the precision isn't to be had on this device, or the batch can't be shared.
     """
 
     def __init__(
@@ -106,16 +117,34 @@ class Trainer:
         self._accelerator = Accelerator(
             cpu=device.type == "cpu", mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision)
         )
+        self._share = _share(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
         self._training, self._validation = batches["training"], batches["validation"]
         self._cycle, self._cycle_settings = cycle, cycle_settings
-        optimizer = torch.optim.AdamW(_parameter_groups(denoiser, settings), weight_decay=settings.weight_decay)
-        self._denoiser, self._optimizer = self._accelerator.prepare(denoiser, optimizer)
+        if settings.gradient_checkpointing:
+            denoiser.unet.enable_gradient_checkpointing()
+        if settings.compile:
+            denoiser.compile()
+        fused = settings.fused or None  # None leaves the choice of a loop to torch
+        groups = _parameter_groups(denoiser, settings)
+        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
+        self.denoiser = denoiser
+        self._wrapped, self._optimizer = self._accelerator.prepare(denoiser, optimizer)
         self._rate = get_cosine_schedule_with_warmup(self._optimizer, settings.warmup_steps, settings.steps)
         self._accelerator.register_for_checkpointing(self._rate)
+        self._average = EMAModel(denoiser.parameters(), decay=settings.ema) if settings.ema else None
+        if self._average:
+            self._accelerator.register_for_checkpointing(self._average)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one, of those of a run, that writes its results."""
+        return self._accelerator.is_main_process
 
     def run(self, work: Path) -> pd.DataFrame:
         """Train to the last step, resuming from the newest checkpoint in `work`, and return the history.
+
+        Where `settings.ema` is set, the denoiser has the averaged weights afterwards.
 
         Args:
             work: a folder that survives an interruption.
@@ -126,58 +155,115 @@ class Trainer:
         Raises:
             ParameterError: the loss is no number any more.
         """
+        self._accelerator.wait_for_everyone()  # the one that writes holds the folder now
         history = self._resume(work)
-        steps = self._settings.steps
-        with meter("train", steps, len(history)) as progress:
+        settings, steps = self._settings, self._settings.steps
+        pending: list[tuple[Tensor, float]] = []  # steps' losses, still on the device: to ask for them waits for it
+        with meter("train", steps, len(history)) as progress, ThreadPoolExecutor(1) as ahead:
+            following = ahead.submit(self._load, len(history))
             for step in range(len(history), steps):
-                history.append(self._step(step))
-                done = step + 1
-                if done % self._settings.validate_every == 0 or done == steps:
+                loaded = following.result()
+                following = ahead.submit(self._load, min(step + 1, steps - 1))
+                pending.append(self._step(loaded))
+                done, last = step + 1, step + 1 == steps
+                validates = last or done % settings.validate_every == 0
+                saves = last or done % settings.checkpoint_every == 0
+                if validates or saves or len(pending) == _STEPS_TOLD_AT_ONCE:
+                    self._tell(history, pending)
+                    progress.advance(len(pending), f"loss {history[-1]['loss']:.4f}")
+                    pending.clear()
+                if validates:
                     history[-1]["validation_loss"] = self.validation_loss()
-                if done % self._settings.checkpoint_every == 0 or done == steps:
+                if saves:
                     self._save(work, history)
-                progress.advance(1, f"loss {history[-1]['loss']:.4f}")
+        if self._average:
+            self._average.copy_to(self.denoiser.parameters())
+            self._average = None
         return pd.DataFrame(history, columns=HISTORY)
 
-    def _step(self, step: int) -> dict[str, float]:
-        settings = self._settings
-        batch = self._training.training(step, settings.batch_size, settings).to(self._accelerator.device)
-        with self._accelerator.autocast():
-            pieces = losses(self._denoiser, batch, self._scheduler, self._cycle, self._cycle_settings.images)
-        loss = pieces.denoising + self._cycle_settings.weight * pieces.cycle
-        self._accelerator.backward(loss)
-        if settings.gradient_clip is not None:
-            self._accelerator.clip_grad_norm_(self._denoiser.parameters(), settings.gradient_clip)
+    def summary(self, history: pd.DataFrame) -> dict[str, float | int | None]:
+        """What `training.json` holds; the loss is the mean of the last 100 steps, null without steps."""
+        return {
+            "steps": len(history),
+            "loss": float(history["loss"].tail(100).mean()) if len(history) else None,
+            "validation_loss": self.validation_loss(),
+            "fuser_parameters": sum(weight.numel() for weight in self.denoiser.conditioner.parameters()),
+            "unet_parameters": sum(weight.numel() for weight in self.denoiser.unet.parameters()),
+        }
+
+    def _load(self, step: int) -> list[tuple[Batch, Tensor | None]]:
+        """This process's share of a step's batch in its parts, each with its samples' weights in L_cyc."""
+        settings, weights = self._settings, None
+        draws = self._training.training(step, settings.batch_size, settings)
+        if self._cycle:
+            eligible = self._cycle.eligible(draws.timesteps, draws.text_dropped)
+            weights = sample_weights(eligible, draws.priorities, self._cycle_settings.images)
+        first = self._accelerator.process_index * settings.accumulation
+        parts = [slice(i * self._share, (i + 1) * self._share) for i in range(first, first + settings.accumulation)]
+        return [(self._training.load(draws, part), None if weights is None else weights[part]) for part in parts]
+
+    def _step(self, parts: list[tuple[Batch, Tensor | None]]) -> tuple[Tensor, float]:
+        """One optimizer step; the two losses, [2] on the device, and the learning rate."""
+        count, device = len(parts), self._accelerator.device
+        told = torch.zeros(2, device=device)
+        for number, (batch, weights) in enumerate(parts, start=1):
+            waits = self._accelerator.no_sync(self._wrapped) if number < count else nullcontext()
+            with waits:
+                with self._accelerator.autocast():
+                    pieces = losses(self._wrapped, batch.to(device), self._scheduler, self._cycle, weights)
+                # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
+                cycle = pieces.cycle * (count * self._accelerator.num_processes)
+                self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * cycle) / count)
+            told += torch.stack([pieces.denoising.detach(), cycle.detach()]) / count
+        if self._settings.gradient_clip is not None:
+            self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._settings.gradient_clip)
         rate = self._rate.get_last_lr()[0]
         self._optimizer.step()
         self._rate.step()
         self._optimizer.zero_grad()
-        values = (step, loss.item(), pieces.denoising.item(), pieces.cycle.item(), rate, None)
-        if not math.isfinite(values[1]):
-            raise ParameterError(f"the loss is {values[1]} at step {step}: lower train.learning_rate")
-        return dict(zip(HISTORY, values, strict=True))
+        if self._average:
+            self._average.step(self.denoiser.parameters())
+        return told, rate
+
+    def _tell(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
+        """Move finished steps' losses, averaged over the processes, into the history."""
+        told = self._accelerator.reduce(torch.stack([pieces for pieces, _ in pending]), "mean").tolist()
+        for (denoising, cycle), (_, rate) in zip(told, pending, strict=True):
+            loss, step = denoising + self._cycle_settings.weight * cycle, len(history)
+            if not math.isfinite(loss):
+                raise ParameterError(f"the loss is {loss} at step {step}: lower train.learning_rate")
+            history.append(dict(zip(HISTORY, (step, loss, denoising, cycle, rate, None), strict=True)))
 
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Mean denoising loss over the first `train.validation_images` triplets, on fixed noise and timesteps."""
-        total, settings = 0.0, self._settings
-        count = min(settings.validation_images, len(self._validation))
-        for first in range(0, count, settings.batch_size):
-            batch = self._validation.validation(first, min(settings.batch_size, count - first))
-            with self._accelerator.autocast():
-                piece = losses(self._denoiser, batch.to(self._accelerator.device), self._scheduler).denoising
+        count, device = min(self._settings.validation_images, len(self._validation)), self._accelerator.device
+        total, stride = 0.0, self._share * self._accelerator.num_processes
+        if self._average:
+            self._average.store(self.denoiser.parameters())
+            self._average.copy_to(self.denoiser.parameters())
+        for first in range(self._share * self._accelerator.process_index, count, stride):
+            batch = self._validation.load(self._validation.validation(first, min(self._share, count - first)))
+            with self._accelerator.autocast():  # alone: the processes may have unequally many batches here
+                piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
             total += piece.item() * len(batch.timesteps)
-        return total / count
+        if self._average:
+            self._average.restore(self.denoiser.parameters())
+        return self._accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum").item() / count
 
     def _save(self, work: Path, history: list[dict[str, float]]) -> None:
         """Write a checkpoint beside, rename it, and only then remove the older ones."""
         folder, beside = work / f"checkpoint-{len(history):09d}", work / "unfinished"
-        shutil.rmtree(beside, ignore_errors=True)
+        if self.writes:
+            shutil.rmtree(beside, ignore_errors=True)
+        self._accelerator.wait_for_everyone()
         self._accelerator.save_state(str(beside))
-        store.write_json(beside / "history.json", history)
-        beside.rename(folder)
-        for older in sorted(work.glob("checkpoint-*"))[:-1]:
-            shutil.rmtree(older)
+        self._accelerator.wait_for_everyone()
+        if self.writes:
+            store.write_json(beside / "history.json", history)
+            beside.rename(folder)
+            for older in sorted(work.glob("checkpoint-*"))[:-1]:
+                shutil.rmtree(older)
 
     def _resume(self, work: Path) -> list[dict[str, float]]:
         """Load the newest checkpoint, if there is one, and return the history up to it."""
@@ -185,6 +271,8 @@ class Trainer:
         if not checkpoints:
             return []
         self._accelerator.load_state(str(checkpoints[-1]))
+        if self._average:
+            self._average.to(self._accelerator.device)
         return json.loads((checkpoints[-1] / "history.json").read_text(encoding="utf-8"))
 
 
@@ -221,15 +309,36 @@ def new_cycle_loss(backbone: Backbone, settings: Cycle, pixels: int) -> CycleLos
     return CycleLoss(backbone.vae, backbone.clip, backbone.scheduler, preprocessing, settings.max_amplification)
 
 
-def summary(history: pd.DataFrame, validation_loss: float, denoiser: Denoiser) -> dict[str, float | int | None]:
-    """What `training.json` holds; the loss is the mean of the last 100 steps, null without steps."""
-    return {
-        "steps": len(history),
-        "loss": float(history["loss"].tail(100).mean()) if len(history) else None,
-        "validation_loss": validation_loss,
-        "fuser_parameters": sum(weight.numel() for weight in denoiser.conditioner.parameters()),
-        "unet_parameters": sum(weight.numel() for weight in denoiser.unet.parameters()),
-    }
+def new_trainer(
+    backbone: Backbone,
+    conditioner: Conditioner,
+    triplets: pd.DataFrame,
+    embeddings: Embeddings,
+    settings: Train,
+    cycle: Cycle,
+    pixels: int,
+    seed: int,
+) -> Trainer:
+    """A trainer of the backbone's UNet and a conditioner on cached embeddings.
+
+    Args:
+        backbone: the networks.
+        conditioner: as `new_conditioner` makes it.
+        triplets: of both subsets.
+        embeddings: of all their sentences and images.
+        settings, cycle: the parameters `train` and `cycle`.
+        pixels: height and width of the frames.
+        seed: of all draws.
+
+    Raises:
+        InputError: a subset has no triplet.
+        ParameterError: see `Trainer`.
+    """
+    scaling, timesteps = backbone.vae.config.scaling_factor, backbone.scheduler.config.num_train_timesteps
+    batches = by_subset(embeddings, triplets, scaling, timesteps, seed)
+    denoiser = Denoiser(conditioner, backbone.unet)
+    loss = new_cycle_loss(backbone, cycle, pixels)
+    return Trainer(denoiser, backbone.scheduler, batches, settings, backbone.device, loss, cycle)
 
 
 def _check_precision(precision: str, device: torch.device) -> None:
@@ -237,6 +346,17 @@ def _check_precision(precision: str, device: torch.device) -> None:
         raise ParameterError("train.precision = 'fp16': a CPU has fp32 and bf16 only")
     if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
         raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
+
+
+def _share(settings: Train, processes: int) -> int:
+    """Samples of a batch that one process takes at once."""
+    parts = processes * settings.accumulation
+    if settings.batch_size % parts:
+        raise ParameterError(
+            f"train.batch_size = {settings.batch_size}: can't be shared by {processes} processes in "
+            f"{settings.accumulation} parts each"
+        )
+    return settings.batch_size // parts
 
 
 def _parameter_groups(denoiser: Denoiser, settings: Train) -> list[dict]:

@@ -34,7 +34,7 @@ from typing import NoReturn
 import torch
 from ruamel.yaml import YAML
 
-from recipevis import store
+from recipevis import processes, store
 from recipevis.errors import InputError, RecipeVisError
 from recipevis.fusers import FUSERS
 from recipevis.parameters import Parameters, load
@@ -64,6 +64,8 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         _stop(stage, f"{error.filename or store.home()}: the disk is full: make room, then run the same again", 3)
+    if not leads():
+        return
     timing = Path("logs/timing.json")
     seconds = json.loads(timing.read_text()) if timing.exists() else {}
     store.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
@@ -83,8 +85,17 @@ def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     """
     entry, values = _entry(stage), YAML(typ="safe", pure=True).load(PARAMETERS.read_text(encoding="utf-8"))
     inputs = store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
+    if not leads():
+        yield store.work_path(stage, inputs)
+        return
     with store.work_folder(stage, inputs, _results(entry), keep) as folder:
         yield folder
+
+
+def leads() -> bool:
+    """Whether this process is the stage: alone, or the one that launched the others, or the first of those that
+    something else launched. It alone holds the work folder and writes the outputs."""
+    return processes.rank() == 0 and processes.given_folder() is None
 
 
 def _entry(stage: str) -> dict:

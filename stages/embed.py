@@ -2,25 +2,27 @@
 
 from pathlib import Path
 
-from recipevis import embeddings, images, store, triplets
+from recipevis import embeddings, images, processes, store, triplets
 from recipevis.backbone import Backbone, device
 from recipevis.parameters import Parameters
-from stages import run, work_folder
+from stages import leads, run, work_folder
 
 
 def main(parameters: Parameters) -> None:
     """Embed beside, then move to the stage's output."""
-    table = triplets.read(Path("data/triplets.csv"))
     with work_folder("embed") as work:
-        embeddings.embed(
-            table["sentence"],
-            [*table["image"], *table["previous_image"]],
-            Backbone(Path("models/backbone"), device(parameters.device)),
-            images.blank(parameters.frames.pixels, parameters.frames.blank),
-            parameters.embed.batch_size,
-            work / "embeddings",
-        )
-        store.publish(work / "embeddings", Path("data/embeddings"))
+        if not processes.launch("stages.embed", parameters.embed.processes, work):
+            table = triplets.read(Path("data/triplets.csv"))
+            embeddings.embed(
+                table["sentence"],
+                [*table["image"], *table["previous_image"]],
+                Backbone(Path("models/backbone"), device(parameters.device)),
+                images.blank(parameters.frames.pixels, parameters.frames.blank),
+                parameters.embed.batch_size,
+                work / "embeddings",
+            )
+        if leads():
+            store.publish(work / "embeddings", Path("data/embeddings"))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from recipevis import evaluation, floors, plots, report, store, triplets
+from recipevis import evaluation, floors, model_card, plots, report, store, triplets
 from recipevis.backbone import clip_images, device
 from recipevis.parameters import Parameters
 from stages import run, work_folder
@@ -12,25 +12,25 @@ from stages import run, work_folder
 def main(p: Parameters) -> None:
     """Score, or go on with an interrupted scoring, then report."""
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
-    table = triplets.read(Path("data/triplets.csv"))
-    mean = floors.mean_image(table[table["subset"] == "training"]["image"].tolist())
+    mean = floors.mean_image(triplets.read(Path("data/triplets.csv")).query("subset == 'training'")["image"].tolist())
     towers = {"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}
     encoders = clip_images(towers, device(p.device))
     files = {"training": "models/recipevis/training", "dataset": "data/dataset", "survivors": "data/survivors"}
+    files["backbone"] = "models/backbone/backbone"
     about = {name: json.loads(Path(f"{path}.json").read_text("utf-8")) for name, path in files.items()}
     curves = {name: Path(f"plots/{name}.png") for name in ("train", "drift")}
     with work_folder("evaluate") as work:
         scores = evaluation.score(samples, drawn, mean, p.frames.blank, p.seed, encoders, work / "scores")
         rows, drift = evaluation.summarise(scores, p.evaluate.resamples, p.seed), evaluation.drift(scores)
         experiment = {"fuser": p.fuser, "seed": p.seed, "cycle_weight": p.cycle.weight, "steps": p.train.steps}
-        experiment["data_hash"] = about["survivors"]["hash"]
-        experiment["backbone"] = json.loads(Path("models/backbone/backbone.json").read_text("utf-8"))
-        result = {"experiment": experiment, **evaluation.norms(scores), "rows": rows}
-        result["margins"] = evaluation.margins(scores, p.evaluate.resamples, p.seed)
+        experiment |= {"data_hash": about["survivors"]["hash"], "backbone": about.pop("backbone")}
+        margins = evaluation.margins(scores, p.evaluate.resamples, p.seed)
+        result = {"experiment": experiment, **evaluation.norms(scores), "rows": rows, "margins": margins}
         store.write_text(Path("plots/drift.csv"), drift.to_csv(index=False, lineterminator="\n"))
         plots.drift(drift, curves["drift"])
         report.write(work / "reports", result, samples, drawn, p.evaluate.strips, plots=curves, **about)
         store.write_text(work / "reports/images.csv", scores.to_csv(index=False, lineterminator="\n"))
+        model_card.write_with_metrics(Path("models/recipevis"), evaluation.headline(rows), work / "reports")
         store.publish(work / "reports", Path("reports"))
         store.write_json(Path("metrics.json"), evaluation.headline(rows))
 

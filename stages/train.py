@@ -2,36 +2,37 @@
 
 from pathlib import Path
 
-from recipevis import batches, plots, store, training, triplets
+from recipevis import model_card, plots, processes, store, training, triplets
 from recipevis.backbone import Backbone, device
 from recipevis.embeddings import Embeddings
 from recipevis.parameters import Parameters
 from recipevis.pipeline import assemble
-from stages import run, work_folder
+from stages import leads, run, work_folder
 
 
 def main(p: Parameters) -> None:
     """Train, or go on with an interrupted training, then save."""
-    backbone = Backbone(Path("models/backbone"), device(p.device))
-    table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
-    scaling, timesteps = backbone.vae.config.scaling_factor, backbone.scheduler.config.num_train_timesteps
-    by_subset = batches.by_subset(cache, table, scaling, timesteps, p.seed)
-    conditioner = training.new_conditioner(
-        backbone, p.fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
-    )
-    denoiser = training.Denoiser(conditioner, backbone.unet)
-    cycle = training.new_cycle_loss(backbone, p.cycle, p.frames.pixels)
-    trainer = training.Trainer(denoiser, backbone.scheduler, by_subset, p.train, backbone.device, cycle, p.cycle)
     with work_folder("train", keep=True) as work:
-        history = trainer.run(work)
-        model = work / "recipevis"
-        assemble(backbone, denoiser.conditioner, denoiser.unet, p.frames.pixels, p.frames.blank).save_pretrained(model)
-        store.write_json(model / "training.json", training.summary(history, trainer.validation_loss(), denoiser))
-        history.to_csv(model / "history.csv", index=False, lineterminator="\n")
-        store.publish(model, Path("models/recipevis"))
-        curve = plots.thinned(history)
-        store.write_text(Path("plots/train.csv"), curve.to_csv(index=False, lineterminator="\n"))
-        plots.training_curve(history, Path("plots/train.png"))
+        model, train, cycle, pixels = work / "recipevis", p.train, p.cycle, p.frames.pixels
+        if not processes.launch("stages.train", train.processes, work):
+            backbone = Backbone(Path("models/backbone"), device(p.device))
+            table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
+            about = {"fuser": p.fuser, "hidden": p.fuser_hidden, "residual": p.fuser_residual}
+            about |= {"condition_tokens": p.condition_tokens, "seed": p.seed}
+            conditioner = training.new_conditioner(backbone, **about)
+            trainer = training.new_trainer(backbone, conditioner, table, cache, train, cycle, pixels, p.seed)
+            history = trainer.run(work)
+            summary = trainer.summary(history)
+            if trainer.writes:
+                pipeline = assemble(backbone, conditioner, backbone.unet, pixels, p.frames.blank)
+                pipeline.save_pretrained(model)
+                store.write_json(model / "training.json", summary)
+                history.to_csv(model / "history.csv", index=False, lineterminator="\n")
+                about |= {"train": train.model_dump(), "cycle": cycle.model_dump()}
+                model_card.write(model, table, backbone.origin, p.dataset.source, about)
+        if leads():
+            store.publish(model, Path("models/recipevis"))
+            plots.publish_curve(Path("models/recipevis/history.csv"), Path("plots"))
 
 
 if __name__ == "__main__":

@@ -18,8 +18,10 @@ PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml"
 # Modules that no stage lists in its `deps`, each with the reason why its change can't change a result.
 EXEMPT_MODULES = {
     "recipevis.errors": "what is told to the user",
+    "recipevis.model_card": "how the card reads; its numbers lie in training.json and metrics.json",
     "recipevis.parameters": "checks values; those that count are listed under `params`",
     "recipevis.plots": "how curves look; their numbers lie in the CSV beside them",
+    "recipevis.processes": "how many processes share the work, and which this is",
     "recipevis.progress": "what is shown while one waits",
     "recipevis.report": "how the page reads; its numbers lie in evaluation.json",
     "recipevis.store": "where files lie and how they get there, not what is in them",
@@ -42,6 +44,12 @@ EXEMPT_KEYS = {
     "download.workers": "says how, not what",
     "execution.dask": "says how, not what",
     "frames.workers": "says how, not what",
+    "embed.processes": "says how, not what",
+    "train.processes": "says how, not what: equal up to rounding",
+    "train.accumulation": "says how, not what: equal up to rounding",
+    "train.gradient_checkpointing": "says how, not what: equal up to rounding",
+    "train.fused": "says how, not what: equal up to rounding",
+    "train.compile": "says how, not what: equal up to rounding",
     "train.checkpoint_every": "says how, not what: a resumed run ends with the same bytes",
 }
 

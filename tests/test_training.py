@@ -30,6 +30,12 @@ SETTINGS = {
     "dropout_image": 0.1,
     "dropout_both": 0.1,
     "precision": "fp32",
+    "ema": None,
+    "processes": 1,
+    "accumulation": 1,
+    "gradient_checkpointing": False,
+    "fused": False,
+    "compile": False,
     "validate_every": 3,
     "validation_images": 3,
     "checkpoint_every": 2,
@@ -100,25 +106,50 @@ def test_a_batch_is_a_function_of_seed_and_step(cache, table):
     rows = table[table["subset"] == "training"]
     one, other = Batches(cache, rows, 1.0, 1000, seed=0), Batches(cache, rows, 1.0, 1000, seed=0)
     for step in (0, 1, 2):
-        batch = one.training(step, 2, settings())
+        draws = one.training(step, 2, settings())
     alone = other.training(2, 2, settings())  # without those before it
-    for field in ("latents", "noise", "timesteps", "priorities", "text_dropped", "text_projected"):
-        assert torch.equal(getattr(batch, field), getattr(alone, field)), field
-    assert torch.equal(batch.embedded.image, alone.embedded.image)
-    assert not torch.equal(batch.noise, Batches(cache, rows, 1.0, 1000, seed=1).training(2, 2, settings()).noise)
+    for field in ("timesteps", "priorities", "text_dropped", "image_dropped"):
+        assert torch.equal(getattr(draws, field), getattr(alone, field)), field
+    batch, again = one.load(draws), other.load(alone)
+    for field in ("latents", "noise", "timesteps", "text_projected"):
+        assert torch.equal(getattr(batch, field), getattr(again, field)), field
+    assert torch.equal(batch.embedded.image, again.embedded.image)
+    another = Batches(cache, rows, 1.0, 1000, seed=1)
+    assert not torch.equal(batch.noise, another.load(another.training(2, 2, settings())).noise)
 
 
 def test_a_sample_does_not_depend_on_the_batch_around_it(cache, table):
-    """Position p of step s is drawn the same in a batch of any size: two halves equal the whole."""
+    """Position p of step s is drawn the same in a batch of any size, and parts of a batch equal the whole."""
     batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
-    small, large = (batches.training(0, size, settings()) for size in (2, 6))
+    small, large = (batches.load(batches.training(0, size, settings())) for size in (2, 6))
+    part = batches.load(batches.training(0, 6, settings()), slice(2, 5))
     assert torch.equal(small.noise, large.noise[:2])
     assert torch.equal(small.latents, large.latents[:2])
+    assert torch.equal(part.latents, large.latents[2:5])
+    assert torch.equal(part.embedded.text, large.embedded.text[2:5])
+
+
+def test_dropped_conditions_are_the_null_ones(cache, table):
+    """As the pipeline makes them from the networks: the empty sentence, an image of zeros."""
+    batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
+    some = settings(dropout_text=0.3, dropout_image=0.3, dropout_both=0.3)
+    whole = batches.load(batches.training(0, 24, settings(dropout_text=0.0, dropout_image=0.0, dropout_both=0.0)))
+    draws = batches.training(0, 24, some)
+    loaded = batches.load(draws).embedded
+    null = torch.from_numpy(np.array(cache.text_tokens[0])), torch.from_numpy(np.array(cache.text_pooled[0]))
+    expected = whole.embedded.without_text(draws.text_dropped, *null).without_image(draws.image_dropped)
+    assert 0 < draws.text_dropped.sum() < 24
+    assert 0 < draws.image_dropped.sum() < 24
+    for field in ("text", "text_pooled", "image", "image_pooled"):
+        assert torch.equal(getattr(loaded, field), getattr(expected, field)), field
 
 
 def test_what_a_batch_holds(cache, table):
     rows = table[table["subset"] == "validation"]
-    batch = Batches(cache, rows, 0.5, 1000, seed=0).validation(0, 6)
+    batches = Batches(cache, rows, 0.5, 1000, seed=0)
+    draws = batches.validation(0, 6)
+    batch = batches.load(draws)
+    assert batch.to(torch.device("cpu")).embedded.image.dtype == torch.float32
     for i, (sentence, image, previous) in enumerate(
         zip(*(rows[c] for c in ("sentence", "image", "previous_image")), strict=True)
     ):
@@ -130,13 +161,15 @@ def test_what_a_batch_holds(cache, table):
         deviation = np.exp(cache.latent_logvar[cache.image_rows[image]].astype(np.float32) / 2)
         distance = np.abs(batch.latents[i].numpy() / 0.5 - mean) / deviation
         assert distance.max() < 6  # standard deviations
-    assert not batch.text_dropped.any()
-    assert torch.equal(batch.noise, Batches(cache, rows, 0.5, 1000, seed=9).validation(0, 6).noise)
+    assert not draws.text_dropped.any()
+    another = Batches(cache, rows, 0.5, 1000, seed=9)
+    assert torch.equal(batch.noise, another.load(another.validation(0, 6)).noise)
 
 
 def test_latents_are_sampled_with_the_cached_mean_and_deviation(cache, table):
     rows = pd.concat([table[table["subset"] == "training"].head(1)] * 1500)
-    drawn = Batches(cache, rows, 2.0, 1000, seed=0).validation(0, 1500).latents / 2.0
+    batches = Batches(cache, rows, 2.0, 1000, seed=0)
+    drawn = batches.load(batches.validation(0, 1500)).latents / 2.0
     row = cache.image_rows[rows["image"].iloc[0]]
     deviation = np.exp(cache.latent_logvar[row].astype(np.float32) / 2)
     error = (drawn.mean(0).numpy() - cache.latent_mean[row]) / (deviation / math.sqrt(1500))
@@ -155,7 +188,8 @@ def test_the_first_loss_and_rate_by_hand(make, cache, table, tiny_backbone, tmp_
     backbone = Backbone(tiny_backbone)
     conditioner = training.new_conditioner(backbone, "attend_to_image", 4, True, 3, 0)
     rows = table[table["subset"] == "training"]
-    batch = Batches(cache, rows, backbone.vae.config.scaling_factor, 1000, 0).training(0, 2, nothing_dropped)
+    batches = Batches(cache, rows, backbone.vae.config.scaling_factor, 1000, 0)
+    batch = batches.load(batches.training(0, 2, nothing_dropped)).to(torch.device("cpu"))
     alpha = backbone.scheduler.alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
     condition = conditioner(batch.embedded)
@@ -186,12 +220,13 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
     trainer, denoiser = make(settings())
     undisturbed = trainer.run(tmp_path / "undisturbed")
     interrupted, _ = make(settings())
-    step = interrupted._step
+    step, begun = interrupted._step, []
 
-    def stop(number):
-        if number == killed_in - 1:
+    def stop(parts):
+        begun.append(1)
+        if len(begun) == killed_in:
             raise KeyboardInterrupt
-        return step(number)
+        return step(parts)
 
     interrupted._step = stop
     with pytest.raises(KeyboardInterrupt):
@@ -205,7 +240,7 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
 def test_baseline_trains_the_unet_alone(make, tmp_path):
     trainer, denoiser = make(settings(), fuser="baseline")
     history = trainer.run(tmp_path)
-    summary = training.summary(history, 0.5, denoiser)
+    summary = trainer.summary(history)
     assert summary["fuser_parameters"] == 0
     assert summary["unet_parameters"] == sum(weight.numel() for weight in denoiser.unet.parameters())
     assert summary["loss"] == pytest.approx(history["loss"].mean())
@@ -217,7 +252,7 @@ def test_no_steps_leave_the_backbone_untouched(make, tmp_path, tiny_backbone):
     history = trainer.run(tmp_path)
     assert history.empty
     assert weights_hash(denoiser.unet) == weights_hash(Backbone(tiny_backbone).unet)
-    assert training.summary(history, trainer.validation_loss(), denoiser)["loss"] is None
+    assert trainer.summary(history)["loss"] is None
 
 
 def test_validation_loss_is_the_mean_over_its_images_whatever_the_batch(make):

@@ -1,0 +1,60 @@
+"""A stage on several processes of one or more machines: started by torch's launcher, told apart by its environment.
+
+What started a process (`launch` here, `torchrun` or `accelerate launch` for several machines) sets RANK, LOCAL_RANK
+and WORLD_SIZE, which Accelerate reads. A stage that started its processes itself also tells them its folder.
+"""
+
+import logging
+import os
+import sys
+from pathlib import Path
+
+_FOLDER = "RECIPEVIS_WORK_FOLDER"
+
+
+def rank() -> int:
+    """Which of the processes this one is, from 0; 0 where there is one."""
+    return int(os.environ.get("RANK", 0))
+
+
+def local_rank() -> int | None:
+    """Which of this machine's processes this one is, from 0; None where nothing launched it."""
+    return int(os.environ["LOCAL_RANK"]) if "LOCAL_RANK" in os.environ else None
+
+
+def given_folder() -> Path | None:
+    """The folder of half-done work that the stage which launched this process holds; None where nothing did."""
+    return Path(os.environ[_FOLDER]) if _FOLDER in os.environ else None
+
+
+def launch(module: str, count: int, folder: Path) -> bool:
+    """Run a module in `count` processes of this machine and wait for them all.
+
+    Args:
+        module: for `python -m`.
+        count: how many.
+        folder: of the half-done work, which `given_folder` tells each of them.
+
+    Returns:
+        False, and nothing was run, if one is enough or this is one of several already.
+
+    Raises:
+        SystemExit: one failed; with its exit status, after it has said why.
+    """
+    if count == 1 or local_rank() is not None:
+        return False
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # slow to import, seldom needed
+    from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+    os.environ[_FOLDER] = str(folder)
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process has told what failed
+    config = LaunchConfig(
+        min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
+    )
+    try:
+        elastic_launch(config, sys.executable)("-m", module)
+    except ChildFailedError as error:
+        status = error.get_first_failure()[1].exitcode
+        sys.exit(status if status > 0 else 128 - status)  # killed by a signal: as a shell says it
+    return True
