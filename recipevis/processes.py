@@ -46,15 +46,19 @@ def launch(module: str, count: int, folder: Path) -> bool:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # slow to import, seldom needed
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    os.environ[_FOLDER] = str(folder)
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // count)))
+    theirs = {_FOLDER: str(folder), "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+    mine = dict(os.environ)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process has told what failed
     config = LaunchConfig(
         min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
     )
     try:
+        os.environ.update(theirs | {name: mine[name] for name in theirs if name in mine})  # the launcher hands it on
         elastic_launch(config, sys.executable)("-m", module)
     except ChildFailedError as error:
         status = error.get_first_failure()[1].exitcode
         sys.exit(status if status > 0 else 128 - status)  # killed by a signal: as a shell says it
+    finally:
+        os.environ.clear()
+        os.environ.update(mine)
     return True

@@ -12,10 +12,12 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from huggingface_hub import ModelCard
 from PIL import Image
 from ruamel.yaml import YAML
 
 from recipevis import triplets as triplets_module
+from tests.conftest import set_parameters
 
 MINI = {
     "dataset.kitchen.training_videos": 3,
@@ -457,10 +459,73 @@ def check_a_kill(finished: Project, folder: Path, hook: str, stage: str, operati
     return left
 
 
-@pytest.mark.parametrize("stage", ["frames", "train", "sample"])
+@pytest.mark.parametrize("stage", ["frames", "sample"])
 def test_a_kill_in_the_middle_changes_nothing(finished, tmp_path, hook, counts, stage):
     operations = int((counts / stage).read_text())
     assert check_a_kill(finished, tmp_path, hook, stage, operations // 2), "the kill came when there was half-done work"
+
+
+def weights(folder: Path) -> dict[str, bytes]:
+    """The files of a saved model."""
+    return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_three_kills_of_a_training_change_no_bit(finished, tmp_path, hook, counts):
+    project, operations = finished.copy(tmp_path), int((counts / "train").read_text())
+    model = project.folder / "models/recipevis"
+    expected = weights(model)
+    shutil.rmtree(model)
+    for share in (0.25, 0.3, 0.15):  # of what an undisturbed run does; each goes on from a checkpoint of the last
+        at = f"train:{round(share * operations)}"
+        done = project.run("python", "-m", "stages.train", PYTHONPATH=hook, INTERRUPT_AT=at)
+        assert done.returncode == -signal.SIGKILL, done.stdout
+        assert half_done(project)
+    assert list((project.home / "work/train").glob("*/checkpoint-*"))
+    done = project.run("python", "-m", "stages.train")
+    assert done.returncode == 0, done.stdout
+    assert weights(model) == expected
+
+
+def test_two_processes_do_what_one_does(finished, tmp_path):
+    """Embeddings to the byte, losses within 1e-5, L_cyc included; a wrong input is told in one line."""
+    project = finished.copy(tmp_path)
+    set_parameters(project.folder / "params.yaml", {"train.processes": 2, "embed.processes": 2, "embed.batch_size": 3})
+    one, two = finished.copy(tmp_path / "one"), project
+    set_parameters(one.folder / "params.yaml", {"embed.batch_size": 3})
+    for each in (one, two):
+        shutil.rmtree(each.folder / "data/embeddings")
+        done = each.run("python", "-m", "stages.embed")
+        assert done.returncode == 0, done.stdout
+        assert list((each.folder / "data/embeddings").glob("*.done")) == []
+    assert weights(two.folder / "data/embeddings") == weights(one.folder / "data/embeddings")
+
+    done = two.run("python", "-m", "stages.train")
+    assert done.returncode == 0, done.stdout
+    assert done.stdout.count("train: 4/4") == 1
+    alone, shared = (pd.read_csv(p.folder / "models/recipevis/history.csv") for p in (finished, two))
+    assert (alone["cycle"] > 0).any()
+    assert (shared - alone)[["denoising", "cycle", "loss"]].abs().max().max() < 1e-5
+    assert not half_done(two)
+
+    (two.folder / "models/backbone/unet/config.json").write_text("{")
+    done = two.run("python", "-m", "stages.train")
+    assert done.returncode == 2
+    assert "Traceback" not in done.stdout
+    assert "unet/config.json: no readable configuration" in done.stdout
+
+
+def test_the_model_has_a_card(finished):
+    model = finished.folder / "models/recipevis"
+    card = ModelCard.load(model / "README.md")
+    assert card.data.license == "apache-2.0"
+    assert "attend_to_image" in card.text
+    assert "| `train.steps` | 4 |" in card.text
+    assert str(finished.json("models/recipevis/training.json")["validation_loss"]) in card.text
+    scored = ModelCard.load(finished.folder / "reports/model_card.md")
+    told = {result.metric_type: result.metric_value for result in scored.data.eval_results}
+    metrics = finished.json("metrics.json")
+    assert told == {name: metrics[name] for name in ("clip_l2", "clip_cosine", "psnr", "ssim")}
+    assert f"| psnr | {metrics['psnr']} | {metrics['teacher_forced']['psnr']} |" in scored.text
 
 
 STAGES = ["annotations", "download", "frames", "manifest", "backbone", "embed", "train", "sample", "evaluate"]

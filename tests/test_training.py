@@ -215,11 +215,11 @@ def test_pieces_add_up_and_two_rates_are_used(make, tmp_path):
     assert all(a != b for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.parametrize("killed_in", range(1, 7))
-def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, killed_in):
-    trainer, denoiser = make(settings())
+@pytest.mark.parametrize(("killed_in", "ema"), [*((step, None) for step in range(1, 7)), (5, 0.5)])
+def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, killed_in, ema):
+    trainer, denoiser = make(settings(ema=ema))
     undisturbed = trainer.run(tmp_path / "undisturbed")
-    interrupted, _ = make(settings())
+    interrupted, _ = make(settings(ema=ema))
     step, begun = interrupted._step, []
 
     def stop(parts):
@@ -231,10 +231,78 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
     interrupted._step = stop
     with pytest.raises(KeyboardInterrupt):
         interrupted.run(tmp_path / "work")
-    resumed, again = make(settings())
+    resumed, again = make(settings(ema=ema))
     pd.testing.assert_frame_equal(resumed.run(tmp_path / "work"), undisturbed, check_exact=True)
     assert weights_hash(again) == weights_hash(denoiser)
     assert len(list((tmp_path / "work").glob("checkpoint-*"))) == 1
+
+
+@pytest.mark.parametrize(
+    "how",
+    [
+        {"accumulation": 2},
+        {"accumulation": 4},
+        {"gradient_checkpointing": True},
+        {"fused": True},
+        pytest.param({"compile": True}, marks=pytest.mark.slow),
+    ],
+    ids=str,
+)
+def test_how_a_batch_is_worked_through_changes_rounding_alone(make, tmp_path, how):
+    """L_cyc included, whose images are chosen over the whole batch; two of them here."""
+    cycle = CYCLE.model_copy(update={"images": 2})
+    plain, _ = make(settings(batch_size=4), cycle)
+    other, _ = make(settings(batch_size=4, **how), cycle)
+    expected, history = plain.run(tmp_path / "plain"), other.run(tmp_path / "other")
+    assert (expected["cycle"] > 0).sum() > 3
+    columns = ["denoising", "cycle", "loss", "validation_loss"]
+    np.testing.assert_allclose(history[columns].astype(float), expected[columns].astype(float), atol=1e-5)
+
+
+def test_a_run_may_go_on_in_other_parts(make, tmp_path):
+    undisturbed = make(settings(batch_size=4))[0].run(tmp_path / "undisturbed")
+    begun, _ = make(settings(batch_size=4, checkpoint_every=3))
+    save = begun._save
+
+    def stop(work, history):
+        save(work, history)
+        raise KeyboardInterrupt
+
+    begun._save = stop
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(tmp_path / "work")
+    history = make(settings(batch_size=4, accumulation=2))[0].run(tmp_path / "work")
+    np.testing.assert_allclose(history["loss"], undisturbed["loss"], atol=1e-5)
+
+
+def test_a_batch_that_cannot_be_shared_is_refused(make):
+    shared = settings(batch_size=4).model_copy(update={"accumulation": 3})  # past the check of the parameters
+    with pytest.raises(ParameterError, match="can't be shared by 1 processes in 3 parts"):
+        make(shared)
+
+
+def test_the_average_is_what_is_validated_and_left(make, tmp_path):
+    """Against a moving average by hand, whose decay grows from 0 as (1 + n) / (10 + n) up to what is asked for."""
+    decay = 0.3
+    trainer, denoiser = make(settings(ema=decay))
+    step, averages = trainer._step, []
+
+    def followed(parts):
+        told = step(parts)
+        weights = torch.cat([weight.detach().flatten() for weight in denoiser.parameters()])
+        number = len(averages)
+        keep = min((1 + number) / (10 + number), decay) if number else 0
+        averages.append(weights if not averages else keep * averages[-1] + (1 - keep) * weights)
+        return told
+
+    trainer._step = followed
+    history = trainer.run(tmp_path)
+    left = torch.cat([weight.detach().flatten() for weight in denoiser.parameters()])
+    torch.testing.assert_close(left, averages[-1])
+    assert trainer.validation_loss() == pytest.approx(history["validation_loss"].iloc[-1])
+    plain = make(settings())[0].run(tmp_path / "plain")
+    assert history["loss"].tolist() == plain["loss"].tolist()
+    assert history["validation_loss"].iloc[-1] != plain["validation_loss"].iloc[-1]
 
 
 def test_baseline_trains_the_unet_alone(make, tmp_path):
