@@ -1,6 +1,7 @@
 """The command `recipevis`. Heavy packages are imported by the command that needs them, when it runs."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -73,7 +74,36 @@ def generate(
 
 
 @app.command()
-def doctor(params: _Params = Path("params.yaml")) -> None:
+def fusers(params: _Params = Path("params.yaml")) -> None:
+    """List the fusers at the configured backbone: weights, memory of their activations, share of what is trained."""
+    with _told_in_one_line("fusers"):
+        from rich.box import SIMPLE
+        from rich.console import Console
+        from rich.table import Column, Table
+
+        from recipevis import probe
+        from recipevis.fusers import FUSERS
+        from recipevis.parameters import load
+
+        numbers = ("hidden", "weights", "activations, MiB an image", "share of what is trained")
+        table = Table("fuser", *(Column(name, justify="right") for name in numbers), box=SIMPLE)
+        for row in probe.fusers(load(params, FUSERS)):
+            if row.hidden is None:
+                table.add_row(row.name, "–", "none", "–", "–")
+                continue
+            numbers = (f"{row.hidden:,}", f"{row.weights:,}", f"{row.activations_mib:.2f}", f"{row.share:.1%}")
+            table.add_row(row.name, *numbers)
+        Console(width=None if sys.stdout.isatty() else 100).print(table)
+        print("activations: fp32 tensors kept for the backward pass, computed; halve them for bf16 and fp16")
+
+
+@app.command()
+def doctor(
+    params: _Params = Path("params.yaml"),
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also train for a few steps and tell what the whole run would take.")
+    ] = False,
+) -> None:
     """Say what this machine has and lacks for the configured run; exit status 2 if it lacks something."""
     with _told_in_one_line("doctor"):
         from rich.console import Console
@@ -89,8 +119,46 @@ def doctor(params: _Params = Path("params.yaml")) -> None:
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             console.print(f"[{style}]{finding.state:8}[/] {finding.what}: {escape(finding.text + remedy)}")
             missing += finding.state == "missing"
+        if probe:
+            _probe(load(params, FUSERS))
         if missing:
             raise typer.Exit(2)
+
+
+def _probe(parameters) -> None:
+    """Measure and print what the configured run takes."""
+    import tempfile
+
+    from recipevis import probe, store
+
+    print("probe: about 20 training steps on this machine", flush=True)
+    store.home().mkdir(parents=True, exist_ok=True)
+    with probe.backbone(parameters) as networks, tempfile.TemporaryDirectory(dir=store.home()) as folder:
+        costs = probe.measure(parameters, networks, Path(folder))
+        told = probe.estimate(costs, parameters, networks)
+        recipes = probe.recipes(costs, parameters, networks)
+    train = parameters.train
+    print(f"measured on {costs.device}, {train.precision}, {costs.trained_weights:,} weights trained, for a step:")
+    print(f"  {costs.fixed_s:.3g} s and {costs.fixed_gib:.3g} GiB fixed")
+    print(f"  {costs.image_s:.3g} s and {costs.image_gib:.3g} GiB an image")
+    print(f"  {costs.cycle_image_s:.3g} s and {costs.cycle_image_gib:.3g} GiB more an image of the cycle loss")
+    print(f"  drawing a picture: {costs.pass_s * parameters.sample.steps + costs.picture_s:.3g} s")
+    print("computed from that:")
+    print(f"  memory of training: {told.memory_gib:.3g} GiB a process")
+    for stage, hours in told.hours.items():
+        print(f"  {stage}: {_hours(hours)}")
+    print(f"  Table 1, {len(probe.TABLE_1)} runs of both: {_hours(told.table_1_hours)}")
+    for recipe in recipes:
+        how = f"{recipe.images} at once, train.accumulation: {recipe.accumulation}"
+        how += ", train.gradient_checkpointing: true" if recipe.checkpointed else ""
+        how = how if recipe.images else "too small, one image at once"
+        print(f"  a card of {recipe.card_gb} GB: {how}, {recipe.memory_gib:.3g} GiB")
+    if not costs.device.startswith("cuda") and parameters.device != "cuda":
+        print("  the cards' lines are computed from this machine's memory use; no such card was at hand")
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
 
 
 @app.command()

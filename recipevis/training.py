@@ -6,6 +6,7 @@ Weights, AdamW's moments and the loss are fp32; a lower precision is autocast's 
 import json
 import math
 import shutil
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
@@ -89,6 +90,8 @@ class Trainer:
 
     Attributes:
         denoiser: what is trained; after `run` it is the result.
+        batches: of the subsets `training` and `validation`.
+        optimizer: AdamW.
 
     Args:
         denoiser: what is trained; its weights stay fp32.
@@ -119,7 +122,7 @@ class Trainer:
         )
         self._share = _share(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
-        self._training, self._validation = batches["training"], batches["validation"]
+        self.batches = batches
         self._cycle, self._cycle_settings = cycle, cycle_settings
         if settings.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
@@ -129,8 +132,8 @@ class Trainer:
         groups = _parameter_groups(denoiser, settings)
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
         self.denoiser = denoiser
-        self._wrapped, self._optimizer = self._accelerator.prepare(denoiser, optimizer)
-        self._rate = get_cosine_schedule_with_warmup(self._optimizer, settings.warmup_steps, settings.steps)
+        self._wrapped, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
+        self._rate = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
         self._accelerator.register_for_checkpointing(self._rate)
         self._average = EMAModel(denoiser.parameters(), decay=settings.ema) if settings.ema else None
         if self._average:
@@ -159,12 +162,9 @@ class Trainer:
         history = self._resume(work)
         settings, steps = self._settings, self._settings.steps
         pending: list[tuple[Tensor, float]] = []  # steps' losses, still on the device: to ask for them waits for it
-        with meter("train", steps, len(history)) as progress, ThreadPoolExecutor(1) as ahead:
-            following = ahead.submit(self._load, len(history))
-            for step in range(len(history), steps):
-                loaded = following.result()
-                following = ahead.submit(self._load, min(step + 1, steps - 1))
-                pending.append(self._step(loaded))
+        with meter("train", steps, len(history)) as progress:
+            for step, parts in enumerate(self.loaded(len(history), steps), start=len(history)):
+                pending.append(self.step(parts))
                 done, last = step + 1, step + 1 == steps
                 validates = last or done % settings.validate_every == 0
                 saves = last or done % settings.checkpoint_every == 0
@@ -191,36 +191,55 @@ class Trainer:
             "unet_parameters": sum(weight.numel() for weight in self.denoiser.unet.parameters()),
         }
 
-    def _load(self, step: int) -> list[tuple[Batch, Tensor | None]]:
+    def loaded(self, first: int, end: int) -> Iterator[list[tuple[Batch, Tensor | None]]]:
+        """What `load` gives for the steps `first` to `end`, one ahead where a GPU works meanwhile; a CPU has no cores
+        to spare for it."""
+        if self._accelerator.device.type == "cpu":
+            yield from map(self.load, range(first, end))
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            following = [ahead.submit(self.load, step) for step in range(first, min(first + 1, end))]
+            for step in range(first, end):
+                parts = following.pop().result()
+                if step + 1 < end:
+                    following.append(ahead.submit(self.load, step + 1))
+                yield parts
+
+    def load(self, step: int) -> list[tuple[Batch, Tensor | None]]:
         """This process's share of a step's batch in its parts, each with its samples' weights in L_cyc."""
         settings, weights = self._settings, None
-        draws = self._training.training(step, settings.batch_size, settings)
+        batches = self.batches["training"]
+        draws = batches.training(step, settings.batch_size, settings)
         if self._cycle:
             eligible = self._cycle.eligible(draws.timesteps, draws.text_dropped)
             weights = sample_weights(eligible, draws.priorities, self._cycle_settings.images)
         first = self._accelerator.process_index * settings.accumulation
         parts = [slice(i * self._share, (i + 1) * self._share) for i in range(first, first + settings.accumulation)]
-        return [(self._training.load(draws, part), None if weights is None else weights[part]) for part in parts]
+        return [(batches.load(draws, part), None if weights is None else weights[part]) for part in parts]
 
-    def _step(self, parts: list[tuple[Batch, Tensor | None]]) -> tuple[Tensor, float]:
-        """One optimizer step; the two losses, [2] on the device, and the learning rate."""
+    def step(self, parts: list[tuple[Batch, Tensor | None]]) -> tuple[Tensor, float]:
+        """One optimizer step on the parts that `load` gives: the two losses, [2] on the device, and the learning rate.
+
+        A part without weights is trained on without L_cyc.
+        """
         count, device = len(parts), self._accelerator.device
         told = torch.zeros(2, device=device)
         for number, (batch, weights) in enumerate(parts, start=1):
             waits = self._accelerator.no_sync(self._wrapped) if number < count else nullcontext()
             with waits:
                 with self._accelerator.autocast():
-                    pieces = losses(self._wrapped, batch.to(device), self._scheduler, self._cycle, weights)
+                    cycle = None if weights is None else self._cycle
+                    pieces = losses(self._wrapped, batch.to(device), self._scheduler, cycle, weights)
                 # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
-                cycle = pieces.cycle * (count * self._accelerator.num_processes)
-                self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * cycle) / count)
-            told += torch.stack([pieces.denoising.detach(), cycle.detach()]) / count
+                summed = pieces.cycle * (count * self._accelerator.num_processes)
+                self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
+            told += torch.stack([pieces.denoising.detach(), summed.detach()]) / count
         if self._settings.gradient_clip is not None:
             self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._settings.gradient_clip)
         rate = self._rate.get_last_lr()[0]
-        self._optimizer.step()
+        self.optimizer.step()
         self._rate.step()
-        self._optimizer.zero_grad()
+        self.optimizer.zero_grad()
         if self._average:
             self._average.step(self.denoiser.parameters())
         return told, rate
@@ -237,19 +256,21 @@ class Trainer:
     @torch.no_grad()
     def validation_loss(self) -> float:
         """Mean denoising loss over the first `train.validation_images` triplets, on fixed noise and timesteps."""
-        count, device = min(self._settings.validation_images, len(self._validation)), self._accelerator.device
+        batches, device = self.batches["validation"], self._accelerator.device
+        count = min(self._settings.validation_images, len(batches))
         total, stride = 0.0, self._share * self._accelerator.num_processes
         if self._average:
             self._average.store(self.denoiser.parameters())
             self._average.copy_to(self.denoiser.parameters())
         for first in range(self._share * self._accelerator.process_index, count, stride):
-            batch = self._validation.load(self._validation.validation(first, min(self._share, count - first)))
+            batch = batches.load(batches.validation(first, min(self._share, count - first)))
             with self._accelerator.autocast():  # alone: the processes may have unequally many batches here
                 piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
             total += piece.item() * len(batch.timesteps)
         if self._average:
             self._average.restore(self.denoiser.parameters())
-        return self._accelerator.reduce(torch.tensor(total, dtype=torch.float64), "sum").item() / count
+        total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
+        return self._accelerator.reduce(total, "sum").item() / count
 
     def _save(self, work: Path, history: list[dict[str, float]]) -> None:
         """Write a checkpoint beside, rename it, and only then remove the older ones."""

@@ -46,7 +46,7 @@ def make(sizes: RandomNetworks) -> dict[str, torch.nn.Module]:
         "text_encoder": CLIPTextModel(text),
         "clip": CLIPModel(CLIPConfig(**towers, projection_dim=sizes.projection)),
         "vae": _random_vae(sizes),
-        "unet": _random_unet(sizes),
+        "unet": unet(sizes),
     }
 
 
@@ -92,7 +92,8 @@ def _random_vae(sizes: RandomNetworks) -> AutoencoderKL:
     )
 
 
-def _random_unet(sizes: RandomNetworks) -> UNet2DConditionModel:
+def unet(sizes: RandomNetworks) -> UNet2DConditionModel:
+    """The UNet of the given sizes."""
     attention = sizes.unet_attention
     return UNet2DConditionModel(
         sample_size=64,

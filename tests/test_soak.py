@@ -1,4 +1,4 @@
-"""By hand, `make soak`: SIGKILLs at random moments of `download` and `frames` change no byte of what they leave."""
+"""By hand, `make soak`: SIGKILLs at random moments of `download`, `frames` and `train` change no byte they leave."""
 
 import json
 import os
@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 
 from recipevis import encoding
+from tests.test_pipeline import MINI, weights
 from tests.test_youtube import Server
 
-KILLS = 25  # of each stage
+KILLS = 25  # of each of the data's stages
+TRAINING_KILLS = 20
 IDS = [*(f"whole-{number:05d}" for number in range(16)), "status-404a", "cutonce-abc", "html-abcdef", "empty-abcde"]
 STEPS = [{"segment": [start, start + 2], "id": start, "sentence": f"step {start}"} for start in range(0, 16, 2)]
 
@@ -114,3 +116,31 @@ def test_kills_at_random_moments_change_nothing(server, tmp_path, copy_project):
                 killed.forget(stage)
         killed.stage(stage)
     assert killed.contents() == expected
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(3600)
+def test_kills_of_a_training_change_no_bit(tmp_path, copy_project):
+    steps = {"train.steps": 400, "train.checkpoint_every": 7, "train.validate_every": 50, "train.ema": 0.99}
+    project = copy_project(tmp_path / "calm" / "project", MINI | steps)
+    calm = Run(project, tmp_path / "calm" / "home")
+    for stage in ("annotations", "download", "frames", "manifest", "backbone", "embed"):
+        calm.stage(stage)
+    shutil.copytree(tmp_path / "calm", tmp_path / "killed")
+    killed = Run(tmp_path / "killed" / "project", tmp_path / "killed" / "home")
+    calm.stage("train")
+
+    dice, kills, goes_on = random.Random(1), 0, 0
+    model = killed.folder / "models/recipevis"
+    while kills < TRAINING_KILLS:
+        begun = {path.name for path in killed.home.glob("work/train/*/checkpoint-*")}
+        if killed.stage("train", kill_after_s=dice.uniform(4, 14)):
+            kills += 1
+            goes_on += bool(begun)
+        else:
+            assert weights(model) == weights(calm.folder / "models/recipevis")
+            shutil.rmtree(model)
+            shutil.rmtree(killed.home / "work")
+    killed.stage("train")
+    assert goes_on > TRAINING_KILLS / 4
+    assert weights(model) == weights(calm.folder / "models/recipevis")

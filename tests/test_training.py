@@ -209,7 +209,7 @@ def test_pieces_add_up_and_two_rates_are_used(make, tmp_path):
     history = trainer.run(tmp_path)
     assert history["cycle"].max() > 0
     np.testing.assert_allclose(history["loss"], history["denoising"] + 0.5 * history["cycle"], rtol=1e-5)
-    assert [group["initial_lr"] for group in trainer._optimizer.param_groups] == [1e-3, 2e-3]
+    assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == [1e-3, 2e-3]
     assert {name: weights_hash(getattr(trainer._cycle, name)) for name in ("vae", "clip")} == frozen
     after = weights_hash(denoiser.unet), weights_hash(denoiser.conditioner)
     assert all(a != b for a, b in zip(after, before, strict=True))
@@ -220,7 +220,7 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
     trainer, denoiser = make(settings(ema=ema))
     undisturbed = trainer.run(tmp_path / "undisturbed")
     interrupted, _ = make(settings(ema=ema))
-    step, begun = interrupted._step, []
+    step, begun = interrupted.step, []
 
     def stop(parts):
         begun.append(1)
@@ -228,7 +228,7 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
             raise KeyboardInterrupt
         return step(parts)
 
-    interrupted._step = stop
+    interrupted.step = stop
     with pytest.raises(KeyboardInterrupt):
         interrupted.run(tmp_path / "work")
     resumed, again = make(settings(ema=ema))
@@ -285,7 +285,7 @@ def test_the_average_is_what_is_validated_and_left(make, tmp_path):
     """Against a moving average by hand, whose decay grows from 0 as (1 + n) / (10 + n) up to what is asked for."""
     decay = 0.3
     trainer, denoiser = make(settings(ema=decay))
-    step, averages = trainer._step, []
+    step, averages = trainer.step, []
 
     def followed(parts):
         told = step(parts)
@@ -295,7 +295,7 @@ def test_the_average_is_what_is_validated_and_left(make, tmp_path):
         averages.append(weights if not averages else keep * averages[-1] + (1 - keep) * weights)
         return told
 
-    trainer._step = followed
+    trainer.step = followed
     history = trainer.run(tmp_path)
     left = torch.cat([weight.detach().flatten() for weight in denoiser.parameters()])
     torch.testing.assert_close(left, averages[-1])

@@ -1,0 +1,209 @@
+"""A training step ours against the bare step and against encoding on the fly; what L_cyc and each fuser cost.
+
+    python benchmarks/train.py --shapes demo
+    python benchmarks/train.py --shapes sd --rounds 5
+
+What is compared runs in turn, round after round, with the fuser `attend_to_image`, the same precision, batch and
+optimizer; the ratios are those of the medians.
+
+- ours: `Trainer.step` on batches that `Trainer.loaded` reads from the cache, as in `Trainer.run`;
+- the bare step, the limit: fuser and UNet forward, backward, gradient clipping where it is configured, and AdamW, on
+  tensors in memory;
+- on the fly: the bare step after reading the pictures and encoding sentence, previous picture and picture, the
+  encoders without gradient.
+
+`over_bare_step` is our time over the bare step's, `vs_on_the_fly` the time on the fly over ours, `data_over_step` the
+data path's time alone over our step's. The networks are untrained where there are none (`recipevis.probe`): only shapes
+matter. On a CPU `sd` takes two images in bf16 and 20 GiB of memory. `--fusers` and `--cycle` print tables instead.
+
+Last line: one JSON object.
+"""
+
+import gc
+import json
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from pathlib import Path
+from statistics import median
+from typing import Annotated
+
+import numpy as np
+import torch
+import typer
+from PIL import Image
+
+from recipevis import diffusion, images, probe, training
+from recipevis.backbone import Backbone, encode_images, encode_sentences
+from recipevis.batches import Batch
+from recipevis.conditioning import Embedded
+from recipevis.embeddings import Embeddings
+from recipevis.fusers import FUSERS
+from recipevis.parameters import Parameters, load
+
+FILES = {"demo": "params.yaml", "sd": "params/paper.yaml"}
+Step = Callable[[], object]
+
+
+class Bench:
+    """The configured networks, random embeddings of their shapes, and a trainer of one fuser."""
+
+    def __init__(self, parameters: Parameters, networks: Backbone, folder: Path, fuser: str, batch: int):
+        p, self.networks, self.batch = parameters, networks, batch
+        if not (cache := folder / "embeddings").is_dir():
+            probe.random_embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
+        table = probe.random_triplets()
+        self.settings = p.train.model_copy(update={"batch_size": batch, "processes": 1, "accumulation": 1})
+        conditioner = training.new_conditioner(
+            networks, fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
+        )
+        cycle = p.cycle.model_copy(update={"weight": p.cycle.weight or 1.0})
+        self.trainer = training.new_trainer(
+            networks, conditioner, table, Embeddings(cache), self.settings, cycle, p.frames.pixels, p.seed
+        )
+
+    def part(self, step: int) -> Batch:
+        """A batch from the cache."""
+        [(batch, _)] = self.trainer.load(step)
+        return batch
+
+    def ours(self, steps: int) -> None:
+        """Steps from the cache, as `Trainer.run` takes them, without L_cyc."""
+        for [(batch, _)] in self.trainer.loaded(0, steps):
+            told, _ = self.trainer.step([(batch, None)])
+        told.tolist()
+
+    def bare(self, batch: Batch) -> None:
+        """One step on tensors that are there."""
+        denoiser, scheduler, optimizer = self.trainer.denoiser, self.networks.scheduler, self.trainer.optimizer
+        with self.autocast():
+            noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
+            prediction = denoiser(noisy, batch.timesteps, batch.embedded).float()
+            wanted = diffusion.target(scheduler, batch.latents, batch.noise, batch.timesteps)
+            loss = torch.nn.functional.mse_loss(prediction, wanted)
+        loss.backward()
+        if self.settings.gradient_clip is not None:
+            torch.nn.utils.clip_grad_norm_(denoiser.parameters(), self.settings.gradient_clip)
+        optimizer.step()
+        optimizer.zero_grad()
+
+    def autocast(self):
+        """Of the configured precision."""
+        kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.settings.precision)
+        return torch.autocast(self.networks.device.type, kind) if kind else nullcontext()
+
+    @torch.no_grad()
+    def encoded(self, pictures: list[Path], like: Batch) -> Batch:
+        """A batch whose embeddings and latents are made now, from sentences and files."""
+        networks, sentences = self.networks, ["chop the onions and fry them in the pan"] * self.batch
+        read = [images.read(str(path)) for path in pictures]  # the pictures, then the ones before
+        with self.autocast():
+            text = encode_sentences(networks.text_encoder, networks.tokenizer, sentences)
+            seen = encode_images(networks.clip.vision_model, networks.processor, read[self.batch :])
+            pixels = images.to_vae(read[: self.batch]).to(networks.device)
+            latents = networks.vae.encode(pixels).latent_dist.sample() * networks.vae.config.scaling_factor
+        embedded = Embedded(*text, *seen).to(torch.float32)
+        return Batch(embedded, like.text_projected, latents.float(), like.noise, like.timesteps)
+
+
+def main(
+    shapes: Annotated[str, typer.Option(help="demo or sd.")] = "demo",
+    rounds: Annotated[int, typer.Option(help="Times that each is timed.", min=1)] = 7,
+    batch: Annotated[int | None, typer.Option(help="Images a step; not given: the demo's, 2 or 32 for sd.")] = None,
+    fusers: Annotated[bool, typer.Option("--fusers", help="Time every fuser instead.")] = False,
+    hidden: Annotated[int | None, typer.Option(help="fuser_hidden; not given: as configured.")] = None,
+    cycle: Annotated[bool, typer.Option("--cycle", help="Time the cycle loss instead.")] = False,
+) -> None:
+    """Compare, print a table, and last a line of JSON."""
+    p = load(Path(FILES[shapes]), FUSERS)
+    p = p.model_copy(update={"fuser_hidden": hidden or p.fuser_hidden})
+    with probe.backbone(p) as networks, tempfile.TemporaryDirectory() as name:
+        small = shapes == "sd" and networks.device.type != "cuda"
+        batch = batch or (2 if small else p.train.batch_size)
+        print(f"{shapes}: {networks.device}, {p.train.precision}, {batch} images, fuser_hidden {p.fuser_hidden}")
+        compare = _fusers if fusers else _cycle if cycle else _steps
+        result = compare(p, networks, Path(name), batch, rounds)
+    print(json.dumps(result))
+
+
+def _steps(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
+    bench, random = Bench(p, networks, folder, "attend_to_image", batch), np.random.default_rng(0)
+    there = bench.part(0).to(networks.device)
+    pictures = [folder / f"{number}.png" for number in range(2 * batch)]
+    for path in pictures:
+        levels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        images.square(Image.fromarray(levels), p.frames.pixels, "squash").save(path)
+    inner = 2 if batch <= 2 else 10  # steps at a time
+    ways: dict[str, Step] = {
+        "ours": lambda: bench.ours(inner),
+        "bare step": lambda: [bench.bare(there) for _ in range(inner)],
+        "on the fly": lambda: [bench.bare(bench.encoded(pictures, there)) for _ in range(inner)],
+        "data path alone": lambda: [bench.part(step) for step in range(inner)],
+    }
+    taken = _in_turn(ways, networks, rounds)
+    seconds = {name: median(list_) / inner for name, list_ in taken.items()}
+    _print("way", {name: (value, value / seconds["ours"]) for name, value in seconds.items()})
+    return {
+        "over_bare_step": round(seconds["ours"] / seconds["bare step"], 3),
+        "vs_on_the_fly": round(seconds["on the fly"] / seconds["ours"], 3),
+        "data_over_step": round(seconds["data path alone"] / seconds["ours"], 5),
+    }
+
+
+def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
+    """What L_cyc on so many images of the batch makes of a step's time."""
+    bench = Bench(p, networks, folder, "attend_to_image", batch)
+    part = bench.part(0)
+
+    def step(count: int) -> None:
+        weights = torch.cat([torch.ones(count), torch.zeros(batch - count)]) / batch
+        bench.trainer.step([(part, weights if count else None)])
+
+    counts = sorted({0, *(count for count in (1, 2, 4, 8, batch) if count <= batch)})
+    taken = _in_turn({str(count): (lambda count=count: step(count)) for count in counts}, networks, rounds)
+    seconds = {name: median(list_) for name, list_ in taken.items()}
+    _print("images of L_cyc", {name: (value, value / seconds["0"]) for name, value in seconds.items()})
+    return {name: round(value / seconds["0"], 3) for name, value in seconds.items()}
+
+
+def _fusers(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
+    """Seconds a step and peak memory of every fuser, one after the other."""
+    seconds, listed = {}, {row.name: row for row in probe.fusers(p)}
+    print("| fuser | weights | s a step | images a second | GiB at most |")
+    print("|---|---:|---:|---:|---:|")
+    for fuser in FUSERS:
+        bench = Bench(p, networks, folder, fuser, batch)
+        part = bench.part(0)
+        seconds[fuser], gib = probe.measured(
+            lambda bench=bench, part=part: bench.trainer.step([(part, None)]), networks.device, max(3, rounds)
+        )
+        rate = batch / seconds[fuser]
+        print(f"| `{fuser}` | {listed[fuser].weights:,} | {seconds[fuser]:.3g} | {rate:.3g} | {gib:.2f} |", flush=True)
+        del bench
+        gc.collect()
+    return {fuser: round(value, 4) for fuser, value in seconds.items()}
+
+
+def _in_turn(ways: dict[str, Step], networks: Backbone, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each, round after round; the first, cold round isn't kept."""
+    taken: dict[str, list[float]] = {name: [] for name in ways}
+    for number in range(rounds + 1):
+        for name, way in ways.items():
+            start = time.perf_counter()
+            way()
+            if networks.device.type == "cuda":
+                torch.cuda.synchronize()
+            if number:
+                taken[name].append(time.perf_counter() - start)
+    return taken
+
+
+def _print(label: str, rows: dict[str, tuple[float, float]]) -> None:
+    print(f"| {label} | ms a step | times the first |\n|---|---:|---:|")
+    for name, (seconds, ratio) in rows.items():
+        print(f"| {name} | {1000 * seconds:.1f} | {ratio:.3f} |")
+
+
+if __name__ == "__main__":
+    typer.run(main)
