@@ -11,6 +11,8 @@ from recipevis import encoding, video
 from recipevis.annotations import Recipe, Step
 from recipevis.download import download
 from recipevis.errors import SourceError
+from recipevis.fusers import FUSERS
+from recipevis.parameters import load
 from recipevis.video_source import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
 from recipevis.youtube import REFUSALS_IN_A_ROW, Pace, YouTube, _kind
 
@@ -177,6 +179,12 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
             asked.get(video_id)
         assert error.value.kind in kinds, str(error.value)
     assert sorted(path.name for path in asked.folder.iterdir()) == [".failed", ".partial", "whole-abcdefg.mp4"]
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params/paper.yaml", "params/kitchen-large.yaml"])
+def test_the_committed_format_takes_a_mirrors_file_whose_height_is_not_known(server, root, name):
+    asked = YouTube(server.url, load(root / name, FUSERS).download.format, 0, 1, (0, 0), 0)
+    assert asked.get("whole-abcdefg").read_bytes() == server.content
 
 
 def test_no_server():
