@@ -245,9 +245,17 @@ def test_the_example_of_annotations_is_accepted():
     from recipevis import annotations
 
     block = blocks(ROOT / "docs/data.md", "json")[0]
-    (recipe,) = annotations.parse(block.encode(), "example", annotations.VIDEO_IDS["local"], None)
+    (recipe,) = annotations.parse(block.encode(), "example", annotations.PLAIN_ID, None)
     assert recipe.subset in SUBSETS
     assert recipe.steps[0].sentence == "chop the onions"
+
+
+def test_the_rules_for_ids_are_those_that_are_checked():
+    from recipevis import annotations
+
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    for rule in (annotations.PLAIN_ID, annotations.YOUTUBE_ID):
+        assert f"`{rule.pattern}`" in text
 
 
 def test_versions_agree():
