@@ -280,3 +280,14 @@ def test_make_lists_its_targets():
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
     assert [line.split()[1] for line in shown.splitlines()] == phony
+
+
+@pytest.mark.parametrize("asks_all", ["", "1"])
+def test_retry_asks_again_and_trains_nothing(asks_all):
+    shown = subprocess.run(["make", "-n", "retry", f"ALL={asks_all}"], cwd=ROOT, capture_output=True, text=True)
+    lines = [line.strip() for line in shown.stdout.splitlines() if "dvc repro " in line and "echo" not in line]
+    again = "dvc repro --force --single-item download"
+    asked = f"RECIPEVIS_ASK_ALL=1 {again}" if asks_all else again
+    assert lines == ["dvc repro annotations", asked, "dvc repro manifest"]
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert all(f"`{line}`" in text for line in ("dvc repro annotations", again, "dvc repro manifest"))
