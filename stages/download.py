@@ -11,12 +11,13 @@ from stages import run, work_folder
 def main(parameters: Parameters) -> None:
     """Write `data/videos.csv`, and the messages to `logs/download.csv`."""
     source = sources.make_source(parameters.dataset, parameters.download)
+    rows, messages = Path("data/videos.csv"), Path("logs/download.csv")
     with work_folder("download") as work:
         recipes = annotations.read(Path("data/annotations.json"))
         videos, log = download(recipes, source, parameters.download.workers, work, parameters.execution.dask)
-        store.write_text(Path("logs/download.csv"), log.to_csv(index=False, lineterminator="\n"))
-        store.write_text(Path("data/videos.csv"), videos.to_csv(index=False, lineterminator="\n"))
-    progress.tally("videos", zip(videos["status"], videos["error"], strict=True), Path("data/videos.csv"))
+        store.write_text(messages, log.to_csv(index=False, lineterminator="\n"))
+        store.write_text(rows, videos.to_csv(index=False, lineterminator="\n"))
+    progress.tally("videos", zip(videos["status"], videos["error"] + videos["flags"], strict=True), rows, messages)
 
 
 if __name__ == "__main__":
