@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from recipevis import annotations, progress, sources, store
-from recipevis.download import download
+from recipevis.download import download, log_so_far
+from recipevis.errors import SourceError
 from recipevis.parameters import Parameters
 from stages import run, work_folder
 
@@ -14,7 +15,11 @@ def main(parameters: Parameters) -> None:
     rows, messages = Path("data/videos.csv"), Path("logs/download.csv")
     with work_folder("download") as work:
         recipes = annotations.read(Path("data/annotations.json"))
-        videos, log = download(recipes, source, parameters.download.workers, work, parameters.execution.dask)
+        try:
+            videos, log = download(recipes, source, parameters.download.workers, work, parameters.execution.dask)
+        except SourceError:
+            store.write_text(messages, log_so_far(recipes, work).to_csv(index=False, lineterminator="\n"))
+            raise
         store.write_text(messages, log.to_csv(index=False, lineterminator="\n"))
         store.write_text(rows, videos.to_csv(index=False, lineterminator="\n"))
     progress.tally("videos", zip(videos["status"], videos["error"] + videos["flags"], strict=True), rows, messages)
