@@ -22,7 +22,7 @@ class Kitchen(Source):
         # Another renderer renders something else under the same ids.
         modules = [*sorted(Path(recipes.__file__).parent.glob("*.py")), Path(encoding.__file__)]
         code = hashlib.sha256(b"".join(module.read_bytes() for module in modules))
-        super().__init__(f"kitchen-{seed}-{code.hexdigest()[:12]}")
+        super().__init__(f"kitchen-{seed}-{code.hexdigest()[:12]}", f"the toy kitchen, seed {seed}")
         self._seed = seed
 
     def _fetch(self, video_id: str, folder: Path) -> Path:
@@ -45,7 +45,7 @@ class Local(Source):
     def __init__(self, videos: Path):
         if not videos.is_dir():
             raise InputError(f"{videos}: no such folder (dataset.videos_dir)")
-        super().__init__(f"local-{digest(videos.resolve().as_posix())}")
+        super().__init__(f"local-{digest(videos.resolve().as_posix())}", f"links into {videos.resolve()}")
         self._videos, self._files = videos, by_id(videos, videos.rglob("*"))
 
     def _fetch(self, video_id: str, folder: Path) -> Path:

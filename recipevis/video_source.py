@@ -38,6 +38,7 @@ PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found
 REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # these mean us, and not the video
 PASSING = REFUSALS | {"network"}  # these say nothing of the video: a run that goes on asks again
 ASK_ALL = "RECIPEVIS_ASK_ALL"  # environment variable: not empty: ask again for what failed for good, too
+ABOUT = ".source"  # in a source's folder: where its videos come from, for people
 # Files that lie beside videos under the same name.
 NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
 
@@ -63,6 +64,7 @@ class Source(ABC):
 
     Args:
         name: of the folder below `RECIPEVIS_HOME/videos`; another for whatever would give another video.
+        about: where the videos come from, for people: written beside them.
     """
 
     remote = False  # asked over a network: remembers what failed for good, asks twice for what came too short
@@ -78,7 +80,8 @@ class Source(ABC):
         # Sent to another process as what it was made from, and made there once a run: its lists of files may be long.
         return _copy, (type(self), *self._arguments, self.run)
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, about: str = ""):
+        self._about = about
         self.folder = store.home() / "videos" / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stored = by_id(self.folder, self.folder.iterdir())
@@ -145,6 +148,8 @@ class Source(ABC):
                 store.write_json(note, {"kind": error.kind, "message": str(error)})
             raise
         note.unlink(missing_ok=True)
+        if self._about and not (self.folder / ABOUT).exists():
+            store.write_text(self.folder / ABOUT, f"{self._about}\n")
         path = self.folder / f"{video_id}{fetched.suffix}"
         os.replace(fetched, path)
         return path

@@ -47,7 +47,7 @@ class YouTube(Source):
     def __init__(
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
-        super().__init__(f"youtube-{digest(url, format)}")
+        super().__init__(f"youtube-{digest(url, format)}", f"{url}, {format}")
         self._url = url
         self._pace = Pace(self.folder / ".partial" / "pace.json", self.run, tuple(pause_s), backoff_s)
         self._options = {

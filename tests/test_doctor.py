@@ -95,6 +95,13 @@ def test_the_papers_run(parameters, monkeypatch):
     assert (found["cookies"], found["JavaScript for yt-dlp"]) == ("ok", "ok")
 
 
+def test_a_hub_that_fails_is_told_in_few_words():
+    refused = requests.Response()
+    refused.status_code, refused.url = 404, "https://hub/a"
+    told = [doctor._why(e) for e in (requests.HTTPError("long", response=refused), requests.Timeout("long"))]
+    assert told == ["answers 404 to https://hub/a", "no answer in time"]
+
+
 def test_disk_against_what_is_written(parameters):
     """Of the papers' networks: fp16 tokens and latents of each step, fp32 weights; five sets of validation's steps."""
     taken = {(share.stage, share.place): share.gib * 2**30 for share in disk.needed(parameters("params/paper.yaml"))}

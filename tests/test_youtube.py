@@ -178,7 +178,12 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
         with pytest.raises(FetchError) as error:
             asked.get(video_id)
         assert error.value.kind in kinds, str(error.value)
-    assert sorted(path.name for path in asked.folder.iterdir()) == [".failed", ".partial", "whole-abcdefg.mp4"]
+    assert sorted(path.name for path in asked.folder.iterdir()) == [
+        ".failed",
+        ".partial",
+        ".source",
+        "whole-abcdefg.mp4",
+    ]
 
 
 @pytest.mark.parametrize("name", ["params.yaml", "params/paper.yaml", "params/kitchen-large.yaml"])
