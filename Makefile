@@ -38,9 +38,11 @@ format: setup ## mend style and form
 	ruff check --fix .
 	ruff format .
 
-retry: .venv/.installed ## ask again for videos that failed, ALL=1: also for those that failed for good; then go on
+retry: .venv/.installed ## ask again for videos that failed (ALL=1: for good, too), up to the triplets
+	dvc repro annotations
 	$(if $(ALL),RECIPEVIS_ASK_ALL=1) dvc repro --force --single-item download
-	dvc repro
+	dvc repro manifest
+	@echo "retry: the triplets are up to date; dvc repro goes on from them, training included"
 
 kitchen-backbone: setup ## pretrain the toy kitchen's networks anew, up to 90 minutes on two cores
 	python -m scripts.pretrain_kitchen

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import requests
 
@@ -21,11 +22,9 @@ from recipevis.errors import InputError
 
 SUBSETS = ("training", "validation")
 # A video's id names its files, so it must be a plain name, and one of YouTube's own must look like one.
-VIDEO_IDS = {
-    "kitchen": re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"),
-    "local": re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}"),
-    "youtube": re.compile(r"[A-Za-z0-9_-]{11}"),
-}
+PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
 _TIMEOUT_S = (20, 60)  # to connect, between two pieces of the answer
 
 
@@ -62,6 +61,17 @@ class Recipe:
     steps: tuple[Step, ...]
 
 
+def id_rule(source: str, url: str) -> re.Pattern:
+    """What the id of a video must look like.
+
+    Args:
+        source: `dataset.source`.
+        url: `dataset.url`; a mirror may name its videos as it likes.
+    """
+    asks_youtube = source == "youtube" and _YOUTUBE_HOST.fullmatch(urlsplit(url).hostname or "")
+    return YOUTUBE_ID if asks_youtube else PLAIN_ID
+
+
 def fetch(address: str) -> bytes:
     """The content of an annotation file.
 
@@ -89,7 +99,7 @@ def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = 
     Args:
         content: JSON, or a gzipped tar with one JSON file in it.
         name: what errors call the file.
-        video_ids: what an id must look like, one of `VIDEO_IDS`.
+        video_ids: what an id must look like, see `id_rule`.
         limit: keep at most so many videos a subset, the first ones.
 
     Raises:

@@ -9,6 +9,7 @@ from pathlib import Path
 import filelock
 
 from recipevis import store
+from recipevis.video_source import ABOUT
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,7 @@ class Item:
         bytes: what the files in it take; a video that is a link to another folder's counts as nothing.
         used_s: when it was last written to, seconds since 1970.
         busy: a process is at work in it.
+        about: where the videos come from, if it is known.
     """
 
     kind: str
@@ -28,6 +30,7 @@ class Item:
     bytes: int
     used_s: float
     busy: bool = False
+    about: str = ""
 
     @property
     def name(self) -> str:
@@ -68,7 +71,9 @@ def _folders(path: Path) -> Iterator[Path]:
 def _item(kind: str, path: Path) -> Item:
     files = [file.lstat() for file in path.rglob("*") if file.is_symlink() or file.is_file()]
     used_s = max([path.stat().st_mtime, *(status.st_mtime for status in files)])
-    return Item(kind, path, sum(status.st_size for status in files), used_s, kind == "work" and _locked(path))
+    note = path / ABOUT
+    about = note.read_text(encoding="utf-8").strip() if kind == "videos" and note.is_file() else ""
+    return Item(kind, path, sum(status.st_size for status in files), used_s, kind == "work" and _locked(path), about)
 
 
 def _locked(path: Path) -> bool:

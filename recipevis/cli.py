@@ -175,11 +175,23 @@ def clean(
     print(f"{store.home()}: {_megabytes(sum(item.bytes for item in found))}")
     for item in found:
         about = "a process is at work" if item.busy else "to be removed" if item in gone else ""
-        used = datetime.fromtimestamp(item.used_s)
-        print(f"  {_megabytes(item.bytes):>12}  {used:%Y-%m-%d}  {item.name}  {about}".rstrip())
-    if gone and (yes or typer.confirm(f"Remove {len(gone)}, {_megabytes(sum(item.bytes for item in gone))}?")):
+        used, source = datetime.fromtimestamp(item.used_s), f"  ({item.about})" if item.about else ""
+        print(f"  {_megabytes(item.bytes):>12}  {used:%Y-%m-%d}  {item.name}{source}  {about}".rstrip())
+    if not gone:
+        hint = "" if videos else ", --videos: caches of videos, too"
+        print(f"nothing to remove: no half-done work untouched for {days:g} days (--days: others{hint})")
+    elif yes or _agreed(f"Remove {len(gone)}, {_megabytes(sum(item.bytes for item in gone))}?"):
         for item in gone:
             print(f"{item.name}: {'removed' if cleaning.remove(item) else 'left, a process has begun to work in it'}")
+
+
+def _agreed(question: str) -> bool:
+    """Whether the user says yes."""
+    try:
+        return typer.confirm(question)
+    except typer.Abort:
+        typer.echo("\nclean: no answer, so nothing was removed; --yes removes without asking", err=True)
+        raise typer.Exit(2) from None
 
 
 def _megabytes(count: int) -> str:

@@ -1,24 +1,21 @@
 """What this machine has and lacks for the configured run: a finding a line, each with its remedy."""
 
 import importlib.util
+import json
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import requests
 
-from recipevis import encoding, store
+from recipevis import annotations, disk, encoding, store, video_source
+from recipevis.annotations import SUBSETS, Recipe
+from recipevis.errors import InputError
+from recipevis.kitchen import recipes as kitchen
 from recipevis.parameters import Parameters
-
-_GIB = 2**30
-# Weights of the published networks: UNet, VAE, text encoder of Stable Diffusion v1-4; CLIP ViT-L/14.
-_PUBLISHED = {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "clip": 427_616_513}
-_YOUCOOK2 = (1_790, 13_829)  # videos, steps
-_VIDEO_BYTES = {"kitchen": 0.2e6, "local": 0, "youtube": 13.4e6}  # youtube: five minutes at 360 lines
-_FRAME_BYTES = 1.6  # a pixel, PNG
 
 
 @dataclass(frozen=True)
@@ -40,25 +37,35 @@ class Finding:
 
 def examine(parameters: Parameters) -> Iterator[Finding]:
     """Every finding, in the order of the stages that need it."""
-    yield _annotations(parameters)
+    finding, recipes = _annotations(parameters)
+    yield finding
     yield _ffmpeg()
-    yield from _videos(parameters)
+    yield from _videos(parameters, recipes)
     yield _weights(parameters)
     yield _device(parameters)
-    yield from _disk(parameters)
+    yield from _disk(parameters, recipes)
     yield _git()
 
 
-def _annotations(parameters: Parameters) -> Finding:
-    named = parameters.dataset.annotations
-    if parameters.dataset.source == "kitchen":
-        return Finding("annotations", "ok", "written by the toy kitchen")
+def _annotations(parameters: Parameters) -> tuple[Finding, list[Recipe] | None]:
+    """What there is, and the recipes if they are at hand."""
+    dataset = parameters.dataset
+    named, rule = dataset.annotations, annotations.id_rule(dataset.source, dataset.url)
+    if dataset.source == "kitchen":
+        made = kitchen.youcook2(dataset.seed, dataset.kitchen.training_videos, dataset.kitchen.validation_videos)
+        recipes = annotations.parse(json.dumps(made).encode(), "the kitchen's annotations", rule, dataset.limit)
+        return Finding("annotations", "ok", f"written by the toy kitchen: {_counted(recipes)}"), recipes
     if named.startswith(("http://", "https://")):
-        return Finding("annotations", "note", f"fetched from {named}")
-    path = store.user_path(named)
-    if path.is_file():
-        return Finding("annotations", "ok", str(path))
-    return Finding("annotations", "missing", f"{path}: no such file", "set dataset.annotations")
+        return Finding("annotations", "note", f"fetched from {named}; taken here to be as many as YouCook2's"), None
+    try:
+        recipes = annotations.parse(annotations.fetch(named), named, rule, dataset.limit)
+    except InputError as error:
+        return Finding("annotations", "missing", str(error), "mend the file, or set dataset.annotations"), None
+    return Finding("annotations", "ok", f"{store.user_path(named)}: {_counted(recipes)}"), recipes
+
+
+def _counted(recipes: Sequence[Recipe]) -> str:
+    return f"{len(recipes):,} videos, {sum(len(recipe.steps) for recipe in recipes):,} steps"
 
 
 def _ffmpeg() -> Finding:
@@ -69,14 +76,10 @@ def _ffmpeg() -> Finding:
     return Finding("ffmpeg", "ok", " ".join(told.split()[:3]))
 
 
-def _videos(parameters: Parameters) -> Iterator[Finding]:
+def _videos(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
     dataset = parameters.dataset
     if dataset.source == "local":
-        folder = store.user_path(dataset.videos_dir)
-        if folder.is_dir():
-            yield Finding("videos", "ok", f"{sum(1 for path in folder.rglob('*') if path.is_file())} files in {folder}")
-        else:
-            yield Finding("videos", "missing", f"{folder}: no such folder", "set dataset.videos_dir")
+        yield _folder(store.user_path(dataset.videos_dir), recipes)
     if dataset.source == "youtube":
         runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
         if runtime:
@@ -90,6 +93,21 @@ def _videos(parameters: Parameters) -> Iterator[Finding]:
             yield Finding("cookies", "note", "none: about 300 videos an hour as a guest", "set RECIPEVIS_COOKIES")
     if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
         yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
+
+
+def _folder(folder: Path, recipes: Sequence[Recipe] | None) -> Finding:
+    """Whose videos lie in a folder."""
+    if not folder.is_dir():
+        return Finding("videos", "missing", f"{folder}: no such folder", "set dataset.videos_dir")
+    files = video_source.by_id(folder, folder.rglob("*"))
+    there = {video_id for video_id, paths in files.items() if any(path.exists() for path in paths)}
+    if recipes is None:
+        return Finding("videos", "ok", f"{len(there):,} in {folder}")
+    found = [recipe for recipe in recipes if recipe.video_id in there]
+    text = f"{len(found):,} of {len(recipes):,} annotated videos found in {folder}"
+    if lacking := [subset for subset in SUBSETS if not any(recipe.subset == subset for recipe in found)]:
+        return Finding("videos", "missing", f"{text}, none for {' and '.join(lacking)}", "add <video id>.<extension>")
+    return Finding("videos", "ok" if len(found) == len(recipes) else "note", text)
 
 
 def _weights(parameters: Parameters) -> Finding:
@@ -111,72 +129,65 @@ def _weights(parameters: Parameters) -> Finding:
             address = f"{constants.ENDPOINT}/api/models/{model.id}/revision/{model.revision}"
             requests.get(address, timeout=10).raise_for_status()
     except requests.RequestException as error:
-        text = " ".join(str(error).split())[:120]
-        return Finding("backbone", "missing", f"the hub can't be reached: {text}", "or backbone.source: folder")
+        text = f"the hub, {constants.ENDPOINT}: {_why(error)}"
+        return Finding("backbone", "missing", text, "connect, or set backbone.source: folder")
     return Finding("backbone", "ok", "on the hub, not yet fetched")
+
+
+def _why(error: requests.RequestException) -> str:
+    """A short reason."""
+    if error.response is not None:
+        return f"answers {error.response.status_code} to {error.response.url}"
+    return "no answer in time" if isinstance(error, requests.Timeout) else "can't be reached"
 
 
 def _device(parameters: Parameters) -> Finding:
     import torch
 
     published = parameters.backbone.source == "hub"
-    needed = 16 * _PUBLISHED["unet"] / _GIB
+    needed = 16 * disk.PUBLISHED["unet"] / disk.GIB
     if parameters.device != "cpu" and torch.cuda.is_available():
         found = torch.cuda.get_device_properties(0)
-        memory = found.total_memory / _GIB
+        memory = found.total_memory / disk.GIB
         text = f"{found.name}, {memory:.0f} GiB"
         if published and memory < needed:
             return Finding("device", "missing", f"{text}; training keeps {needed:.0f} GiB of weights", "a larger card")
         return Finding("device", "ok", text)
     if parameters.device.startswith("cuda"):
         return Finding("device", "missing", f"{parameters.device} asked for, no CUDA here", "device: auto")
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / _GIB
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / disk.GIB
     text = f"CPU, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
     if published:
         return Finding("device", "note", f"{text}; training at the published sizes wants a GPU", "run it on one")
     return Finding("device", "ok", text)
 
 
-def disk_gib(parameters: Parameters) -> dict[str, float]:
-    """What each stage writes, GiB, computed; those with a star lie below `RECIPEVIS_HOME`."""
-    dataset, published = parameters.dataset, parameters.backbone.source in ("hub", "folder")
-    videos, steps = _YOUCOOK2
-    if dataset.source == "kitchen":
-        videos = dataset.kitchen.training_videos + dataset.kitchen.validation_videos
-        steps = 6 * videos
-    elif dataset.limit:
-        steps, videos = steps * min(1, 2 * dataset.limit / videos), min(videos, 2 * dataset.limit)
-    # Small networks: as the kitchen's. Tokens and latents are fp16, weights and AdamW's moments fp32.
-    text, image = (77 * 768, 257 * 1024) if published else (40 * 64, 65 * 64)
-    unet = _PUBLISHED["unet"] if published else 3.4e6
-    frozen = sum(_PUBLISHED.values()) - _PUBLISHED["unet"] if published else 2e6
-    latents = 2 * 4 * (parameters.frames.pixels // 8) ** 2
-    pictures = steps * parameters.frames.pixels**2 * _FRAME_BYTES
-    written = {
-        "download*": videos * _VIDEO_BYTES[dataset.source],
-        "frames": pictures,
-        "backbone": 4 * (unet + frozen),
-        "embed": 2 * steps * (text + image + latents),
-        "train*": 2 * 12 * unet,
-        "train": 4 * (unet + frozen),
-        "sample": pictures,
-    }
-    if parameters.backbone.source == "hub":
-        written["hub's cache"] = 4 * (unet + frozen)
-    return {stage: taken / _GIB for stage, taken in written.items()}
+def _disk(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
+    from huggingface_hub import constants
+
+    shares = disk.needed(parameters, recipes)
+    paths = {disk.PROJECT: Path.cwd(), disk.HOME: store.home(), disk.HUB: Path(constants.HF_HUB_CACHE)}
+    places = [place for place in paths if any(share.place == place for share in shares)]
+    listed = (
+        f"{place}: " + ", ".join(f"{share.stage} {disk.told(share.gib)}" for share in shares if share.place == place)
+        for place in places
+    )
+    yield Finding("disk", "ok", f"computed, GiB: {'; '.join(listed)}")
+    by_device: dict[int, list[str]] = {}
+    there = {place: next(f for f in (paths[place], *paths[place].parents) if f.exists()) for place in places}
+    for place in places:
+        by_device.setdefault(_device_number(there[place]), []).append(place)
+    for shared in by_device.values():
+        wanted = sum(share.gib for share in shares if share.place in shared)
+        free = shutil.disk_usage(there[shared[0]]).free / disk.GIB
+        state, remedy = ("ok", "") if free > wanted else ("missing", f"make room, or move {' or '.join(shared)}")
+        text = f"{free:,.0f} GiB free at {there[shared[0]]}, {disk.told(wanted)} wanted"
+        yield Finding(f"disk of {', '.join(shared)}", state, text, remedy)
 
 
-def _disk(parameters: Parameters) -> Iterator[Finding]:
-    needed = disk_gib(parameters)
-    at_home = sum(taken for stage, taken in needed.items() if stage.endswith("*"))
-    here = sum(needed.values()) - at_home
-    listed = ", ".join(f"{stage} {taken:.2g}" for stage, taken in needed.items())
-    yield Finding("disk", "ok", f"computed, GiB: {listed} (*: below RECIPEVIS_HOME)")
-    for what, path, wanted in (("the project", Path.cwd(), here), ("RECIPEVIS_HOME", store.home(), at_home)):
-        there = next(folder for folder in (path, *path.parents) if folder.exists())
-        free = shutil.disk_usage(there).free / _GIB
-        state, remedy = ("ok", "") if free > wanted else ("missing", f"make room, or move {what}")
-        yield Finding(f"disk of {what}", state, f"{free:.0f} GiB free at {there}, {wanted:.2g} wanted", remedy)
+def _device_number(path: Path) -> int:
+    """Equal for two paths on one file system."""
+    return path.stat().st_dev
 
 
 def _git() -> Finding:

@@ -10,7 +10,7 @@ import pandas as pd
 
 from recipevis import execution, store, video
 from recipevis.annotations import Recipe
-from recipevis.video_source import REFUSALS, FetchError, Source
+from recipevis.video_source import PASSING, FetchError, Source
 
 COLUMNS = ("video_id", "subset", "recipe_type", "status", "error", "flags", "file", "bytes", "sha256", "duration_s")
 # A video with a flag is kept.
@@ -27,8 +27,8 @@ def download(
         recipes: whose videos are wanted.
         source: gets and keeps them. What it has already isn't asked for again.
         workers, dask: videos at the same time, and where: see `execution.executor`.
-        work: folder of half-done work: what was tried, failures too, isn't tried again; but for refusals, which mean us
-            and not the video.
+        work: folder of half-done work: what was tried, failures too, isn't tried again; but for refusals and a network
+            that fails, which say nothing of the video.
 
     Returns:
         the table of `COLUMNS`, a row per recipe in their order, and the log of `LOG_COLUMNS`.
@@ -41,19 +41,33 @@ def download(
     return table[list(COLUMNS)], table[list(LOG_COLUMNS)]
 
 
+def log_so_far(recipes: Sequence[Recipe], work: Path) -> pd.DataFrame:
+    """The log of a run that stopped: rows for those videos that were tried; arguments as for `download`."""
+    rows = []
+    for recipe in recipes:
+        path = next(filter(Path.exists, _kept(recipe, work)), None)
+        if path is not None:
+            rows.append({"video_id": recipe.video_id} | json.loads(path.read_text(encoding="utf-8")))
+    return pd.DataFrame(rows, columns=LOG_COLUMNS, dtype=object)
+
+
+def _kept(recipe: Recipe, work: Path) -> tuple[Path, Path]:
+    """Where a video's result is kept, and where one that says nothing of the video, for the log alone."""
+    return work / f"{recipe.video_id}.json", work / "passing" / f"{recipe.video_id}.json"
+
+
 def _failed(row: dict[str, Any]) -> bool:
     return row["status"] == "failed"
 
 
 def _row(recipe: Recipe, source: Source, work: Path) -> dict[str, Any]:
     """One video's row, its result kept in the work folder."""
-    kept = work / f"{recipe.video_id}.json"
+    kept, passing = _kept(recipe, work)
     about = {"video_id": recipe.video_id, "subset": recipe.subset, "recipe_type": recipe.recipe_type}
     if kept.exists():
         return about | json.loads(kept.read_text(encoding="utf-8"))
     result = _result(recipe, source)
-    if result["error"] not in REFUSALS:
-        store.write_json(kept, result)
+    store.write_json(passing if result["error"] in PASSING else kept, result)
     return about | result
 
 
@@ -68,7 +82,7 @@ def _result(recipe: Recipe, source: Source) -> dict[str, Any]:
     except FetchError as error:
         return result | {"error": error.kind, "message": str(error)}
     except video.VideoError as error:  # stored whole, spoilt since
-        return result | {"error": "damaged", "message": f"{error.reason}: {error}"}
+        return result | {"error": "damaged", "message": f"{path.resolve()}: {error}"}
     found = {"bytes": path.stat().st_size, "sha256": store.sha256(path), "duration_s": round(duration, 3)}
     flags = "short" if duration < needed_s else ""
     return result | {"status": "ok", "flags": flags, "file": path.name} | found

@@ -27,8 +27,14 @@ def executor(workers: int, dask: str | None) -> Iterator[Executor]:
         InputError: Dask isn't installed, or the scheduler doesn't answer.
     """
     if dask is None:
-        with ThreadPoolExecutor(workers) as threads:
+        threads, waits = ThreadPoolExecutor(workers), True
+        try:
             yield threads
+        except KeyboardInterrupt:
+            waits = False  # who stops it by hand does not want to wait for a download
+            raise
+        finally:
+            threads.shutdown(wait=waits)
         return
     try:
         from distributed import Client

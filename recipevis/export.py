@@ -33,8 +33,10 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
         the number of rows of each split.
 
     Raises:
-        InputError: the folder has something in it already, or a frame is missing.
+        InputError: there are no triplets, the folder has something in it already, or a frame is missing.
     """
+    if triplets.empty:
+        raise InputError("no triplets to export: data/triplets.csv has no rows; data/frames.csv says why")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists already; name a new folder")
     counts = {}

@@ -62,7 +62,7 @@ def extract(
     (work / "rows").mkdir(exist_ok=True)
     files = dict(zip(videos["video_id"], videos["file"], strict=True))
     save = partial(_video, files=files, source=source, pixels=pixels, resize=resize, work=work)
-    rows = execution.each(save, recipes, workers, "frames", _failed, dask)
+    rows = execution.each(save, recipes, workers, "frames, by video", _failed, dask)
     table = pd.DataFrame([row for steps in rows for row in steps], columns=COLUMNS)
     table["file"] = [f"{folder}/{name}" if name else "" for name in table["file"]]
     return table

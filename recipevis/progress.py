@@ -3,7 +3,7 @@
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
@@ -108,18 +108,29 @@ def meter(label: str, total: int, done: int = 0) -> Iterator[Meter]:
         yield _Bar(progress, label, total, done)
 
 
-def tally(label: str, statuses: Iterable[tuple[str, str]], where: Path) -> None:
+def tally(
+    label: str,
+    statuses: Iterable[tuple[str, str]] | Mapping[tuple[str, str], int],
+    where: Path,
+    messages: Path | None = None,
+) -> None:
     """Print how many items ended how, and where their rows are.
 
     Args:
         label: what ended.
-        statuses: of each item its status and its class; the class is empty where there is nothing to tell.
+        statuses: of each item its status and its class, or how many had each; the class is empty where there is nothing
+            to tell.
         where: the file with the rows.
+        messages: the file that says more of what failed; named where something has.
     """
+    counted = +Counter(statuses)
     table = Table("status", "class", Column("count", justify="right"), title=label, title_justify="left", box=SIMPLE)
-    for (status, kind), count in sorted(Counter(statuses).items(), key=lambda item: (item[0][0] != "ok", -item[1])):
+    for (status, kind), count in sorted(counted.items(), key=lambda item: (item[0][0] != "ok", -item[1])):
         table.add_row(status, kind, f"{count:,}")
-    Console(width=None if sys.stdout.isatty() else 80).print(table, f"rows: {where}")
+    console = Console(width=None if sys.stdout.isatty() else 80)
+    console.print(table, f"rows: {where}")
+    if messages and any(status == "failed" for status, _ in counted):
+        console.print(f"messages: {messages}")
 
 
 def track(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:

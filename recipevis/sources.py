@@ -22,7 +22,7 @@ class Kitchen(Source):
         # Another renderer renders something else under the same ids.
         modules = [*sorted(Path(recipes.__file__).parent.glob("*.py")), Path(encoding.__file__)]
         code = hashlib.sha256(b"".join(module.read_bytes() for module in modules))
-        super().__init__(f"kitchen-{seed}-{code.hexdigest()[:12]}")
+        super().__init__(f"kitchen-{seed}-{code.hexdigest()[:12]}", f"the toy kitchen, seed {seed}")
         self._seed = seed
 
     def _fetch(self, video_id: str, folder: Path) -> Path:
@@ -35,7 +35,8 @@ class Local(Source):
     """Links the videos of a folder, nested folders included, into the store.
 
     Args:
-        videos: holds `<video id>.<any extension>`. Of several for one id the first by path is taken.
+        videos: holds `<video id>.<any extension>`. Of several for one id the first by path is taken, links that lead
+            nowhere left out.
 
     Raises:
         InputError: no such folder.
@@ -44,13 +45,15 @@ class Local(Source):
     def __init__(self, videos: Path):
         if not videos.is_dir():
             raise InputError(f"{videos}: no such folder (dataset.videos_dir)")
-        super().__init__(f"local-{digest(videos.resolve().as_posix())}")
-        self._files = by_id(videos, videos.rglob("*"))
+        super().__init__(f"local-{digest(videos.resolve().as_posix())}", f"links into {videos.resolve()}")
+        self._videos, self._files = videos, by_id(videos, videos.rglob("*"))
 
     def _fetch(self, video_id: str, folder: Path) -> Path:
         if video_id not in self._files:
-            raise FetchError("not_found", f"no {video_id}.* in the folder")
-        path = self._files[video_id][0]
+            raise FetchError("not_found", f"no {video_id}.* in {self._videos}")
+        path = next(filter(Path.exists, self._files[video_id]), None)
+        if path is None:
+            raise FetchError("not_found", f"{self._files[video_id][0]}: a link that leads nowhere")
         link = folder / f"video{path.suffix}"
         link.symlink_to(path.resolve())
         return link

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recipevis.annotations import SUBSETS, Recipe
+from recipevis.errors import InputError
 
 COLUMNS = ("sample_id", "subset", "recipe_type", "video_id", "step", "sentence", "image", "previous_image")
 COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
@@ -56,6 +57,32 @@ def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame
         count["recipe_types"] = dict(sorted(count["recipe_types"].items()))
     digest = hashlib.sha256("\n".join(sorted(survivors)).encode()).hexdigest()
     return pd.DataFrame(rows, columns=COLUMNS), counts | {"hash": digest}
+
+
+def check(survivors: dict[str, Any]) -> None:
+    """Refuse counts of `build` from which nothing can be trained or validated.
+
+    Raises:
+        InputError: a subset has no triplet.
+    """
+    empty = []
+    for subset in SUBSETS:
+        count = survivors[subset]
+        if count["triplets"]:
+            continue
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in Counter(count["dropped"]).most_common(3))
+        why = f"none of {count['steps']:,} steps can be used: {reasons}" if reasons else "no step is annotated"
+        empty.append(f"{subset}: {why}")
+    if empty:
+        raise InputError(f"no triplets. {'; '.join(empty)}. See data/frames.csv, data/videos.csv, logs/download.csv")
+
+
+def outcomes(survivors: dict[str, Any]) -> Counter[tuple[str, str]]:
+    """How many steps of `build`'s counts ended how, for `progress.tally`: `ok` by subset, `dropped` by reason."""
+    ended = Counter({("ok", subset): survivors[subset]["triplets"] for subset in SUBSETS})
+    for subset in SUBSETS:
+        ended.update({("dropped", reason): count for reason, count in survivors[subset]["dropped"].items()})
+    return ended
 
 
 def read(path: Path) -> pd.DataFrame:

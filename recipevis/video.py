@@ -32,7 +32,7 @@ _HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
 
 
 class VideoError(Exception):
-    """A whole file is of no use. `reason` is a key of `ERRORS`."""
+    """A whole file is of no use. `reason` is a key of `ERRORS`; the message says it of the file, without its name."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
@@ -87,7 +87,7 @@ class _Index:
             shown.append(_Packet(pts, place, *keys[-2 if leads else -1][:2]))
             durations[pts] = packet.duration or 0
         if not shown:
-            raise VideoError("no_video_stream", "no frame in the video stream")
+            raise VideoError("no_video_stream", "its video stream holds no frame")
         self.shown = sorted(shown)
         last = self.shown[-1].pts
         gap = last - self.shown[-2].pts if len(self.shown) > 1 else 1
@@ -103,13 +103,18 @@ def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError("unreadable", str(error)) from error
+        raise VideoError("unreadable", _told(error)) from error
     if not container.streams.video:
         container.close()
-        raise VideoError("no_video_stream", "no video stream")
+        raise VideoError("no_video_stream", "it holds no video stream")
     stream = container.streams.video[0]
     stream.codec_context.thread_count = 1  # the work is spread over videos
     return container, stream
+
+
+def _told(error: Exception) -> str:
+    """What went wrong, without the number and the path, which may be one within the store."""
+    return f"it can't be read: {getattr(error, 'strerror', None) or error}"
 
 
 def probe(path: Path) -> float:
@@ -123,9 +128,9 @@ def probe(path: Path) -> float:
         try:
             index = _Index(container, stream)
         except av.FFmpegError as error:
-            raise VideoError("unreadable", str(error)) from error
+            raise VideoError("unreadable", _told(error)) from error
         if _Decoder(container, stream, index).shot(index.shown[0]).picture is None:
-            raise VideoError("undecodable", "the first frame can't be decoded")
+            raise VideoError("undecodable", "its first frame can't be decoded")
         return float((index.end - index.start) * stream.time_base)
 
 

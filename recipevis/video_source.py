@@ -28,7 +28,7 @@ ERRORS = {
     "login_or_bot_check": "YouTube wants proof that a person asks",
     "rate_limited": "too many requests in a short time",
     "not_found": "no such video",
-    "network": "no answer, or one cut short",
+    "network": "no answer, one cut short, or an error of the server",
     "no_suitable_format": "in none of the formats asked for",
     "damaged": "what came is no video that can be decoded",
     "other": "anything else; logs/download.csv has the message",
@@ -36,7 +36,9 @@ ERRORS = {
 # Those that asking again won't change. The others pass.
 PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
 REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # these mean us, and not the video
+PASSING = REFUSALS | {"network"}  # these say nothing of the video: a run that goes on asks again
 ASK_ALL = "RECIPEVIS_ASK_ALL"  # environment variable: not empty: ask again for what failed for good, too
+ABOUT = ".source"  # in a source's folder: where its videos come from, for people
 # Files that lie beside videos under the same name.
 NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
 
@@ -62,6 +64,7 @@ class Source(ABC):
 
     Args:
         name: of the folder below `RECIPEVIS_HOME/videos`; another for whatever would give another video.
+        about: where the videos come from, for people: written beside them.
     """
 
     remote = False  # asked over a network: remembers what failed for good, asks twice for what came too short
@@ -77,7 +80,8 @@ class Source(ABC):
         # Sent to another process as what it was made from, and made there once a run: its lists of files may be long.
         return _copy, (type(self), *self._arguments, self.run)
 
-    def __init__(self, name: str):
+    def __init__(self, name: str, about: str = ""):
+        self._about = about
         self.folder = store.home() / "videos" / name
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stored = by_id(self.folder, self.folder.iterdir())
@@ -112,8 +116,10 @@ class Source(ABC):
         try:
             with filelock.FileLock(partial.with_name(f"{video_id}.lock")):
                 shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-                path = self._whole(video_id, needed_s, partial)
-                shutil.rmtree(partial, ignore_errors=True)
+                try:
+                    path = self._whole(video_id, needed_s, partial)
+                finally:
+                    shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise SourceError(self._disk_full()) from error
@@ -142,6 +148,8 @@ class Source(ABC):
                 store.write_json(note, {"kind": error.kind, "message": str(error)})
             raise
         note.unlink(missing_ok=True)
+        if self._about and not (self.folder / ABOUT).exists():
+            store.write_text(self.folder / ABOUT, f"{self._about}\n")
         path = self.folder / f"{video_id}{fetched.suffix}"
         os.replace(fetched, path)
         return path
@@ -153,7 +161,8 @@ class Source(ABC):
         try:
             return fetched, video.probe(fetched)
         except video.VideoError as error:
-            raise FetchError("damaged", f"{error.reason}: {error}") from error
+            name = fetched.resolve() if fetched.is_symlink() else "what came"
+            raise FetchError("damaged", f"{name}: {error}") from error
 
 
 _COPIES: dict[str, Source] = {}  # of this process, by run

@@ -18,6 +18,7 @@ from recipevis.errors import SourceError
 from recipevis.video_source import NOT_VIDEOS, REFUSALS, FetchError, Source, digest
 
 REFUSALS_IN_A_ROW = 5  # and asking on would only make it worse
+UNANSWERED_IN_A_ROW = 20  # videos without an answer: more likely there is no network than that all of them are gone
 # Times that one video is asked for: yt-dlp's own retries don't cover every request. No more, since a video that is
 # refused to everyone but its members must not stop the stage.
 _ASKED_EACH = 2
@@ -46,7 +47,7 @@ class YouTube(Source):
     def __init__(
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
-        super().__init__(f"youtube-{digest(url, format)}")
+        super().__init__(f"youtube-{digest(url, format)}", f"{url}, {format}")
         self._url = url
         self._pace = Pace(self.folder / ".partial" / "pace.json", self.run, tuple(pause_s), backoff_s)
         self._options = {
@@ -75,11 +76,14 @@ class YouTube(Source):
             try:
                 path = self._ask(video_id, folder)
             except FetchError as error:
+                last = times == _ASKED_EACH or error.kind not in _WORTH_ANOTHER
                 if error.kind in REFUSALS:
-                    self._pace.refused(f"{error.kind}: {error}", error.retry_after_s)
-                else:
+                    self._pace.refused(error)
+                elif error.kind != "network":
                     self._pace.answered()
-                if times == _ASKED_EACH or error.kind not in _WORTH_ANOTHER:
+                elif last:
+                    self._pace.unanswered(f"{self._url}: {error}")
+                if last:
                     raise
             else:
                 self._pace.answered()
@@ -106,7 +110,8 @@ class Pace:
     """When the next video may be asked for. All threads and processes that share the file keep one pace.
 
     Args:
-        path: where it is kept: when the next may be asked for, and the answers in a row that were refusals.
+        path: where it is kept: when the next may be asked for, how many answers in a row were refusals, and how many
+            videos in a row had none.
         run: another run begins without a grudge.
         pause_s: shortest and longest pause between two videos of one worker, seconds.
         backoff_s: pause after a refusal, seconds; doubled with each further one in a row.
@@ -150,32 +155,60 @@ class Pace:
     def answered(self) -> None:
         """An answer came that wasn't a refusal."""
         with self._state() as state:
-            if state.get("refusals", 0) < REFUSALS_IN_A_ROW:
-                state["refusals"] = 0
+            if not _end(state):
+                state["refusals"] = state["unanswered"] = 0
 
-    def refused(self, message: str, retry_after_s: float) -> None:
-        """A refusal came.
+    def unanswered(self, message: str) -> None:
+        """A video had no answer, or only errors of the server.
 
         Args:
-            message: what it said.
-            retry_after_s: the pause that the server asked for, seconds; 0 if it didn't.
+            message: the address and what was met.
 
         Raises:
             SourceError: it was the last that is put up with.
         """
         with self._state() as state:
-            state["refusals"], state["message"] = state.get("refusals", 0) + 1, message
-            pause_s = max(self._backoff_s * 2 ** (state["refusals"] - 1), retry_after_s)
-            state["until"] = time.time() + min(pause_s, _LONGEST_PAUSE_S)
+            if not _end(state):
+                state["refusals"], state["unanswered"] = 0, state.get("unanswered", 0) + 1
+                state["message"] = message
         self._check(state)
 
+    def refused(self, error: FetchError) -> None:
+        """A refusal came; a line says for how long everyone pauses.
+
+        Raises:
+            SourceError: it was the last that is put up with.
+        """
+        with self._state() as state:
+            if not _end(state):
+                state["refusals"], state["unanswered"] = state.get("refusals", 0) + 1, 0
+                state["message"] = f"{error.kind}: {error}"
+            count = state.get("refusals", 0)
+            pause_s = max(self._backoff_s * 2 ** (count - 1), error.retry_after_s)
+            pause_s = min(pause_s, _LONGEST_PAUSE_S)
+            state["until"] = time.time() + pause_s
+        self._check(state)
+        print(f"{error.kind}: pausing {pause_s:.0f} s, {count} of {REFUSALS_IN_A_ROW}", flush=True)
+
     def _check(self, state: dict[str, Any]) -> None:
-        if state.get("refusals", 0) >= REFUSALS_IN_A_ROW:
-            raise SourceError(
-                f"{REFUSALS_IN_A_ROW} refusals in a row, the last: {state['message']}. Wait an hour, or show who asks"
-                " (RECIPEVIS_COOKIES=<file>, or RECIPEVIS_COOKIES_FROM_BROWSER=<browser>), or use videos of your own"
-                " (dataset.source: local); then run the same again: what has come is kept"
-            )
+        if end := _end(state):
+            raise SourceError(end)
+
+
+def _end(state: dict[str, Any]) -> str:
+    """Why nothing more is asked for; empty while it is."""
+    if state.get("refusals", 0) >= REFUSALS_IN_A_ROW:
+        return (
+            f"{REFUSALS_IN_A_ROW} refusals in a row, the last: {state['message']}. Wait an hour, or show who asks"
+            " (RECIPEVIS_COOKIES=<file>, or RECIPEVIS_COOKIES_FROM_BROWSER=<browser>), or use videos of your own"
+            " (dataset.source: local); then run the same again: what has come is kept"
+        )
+    if state.get("unanswered", 0) >= UNANSWERED_IN_A_ROW:
+        return (
+            f"no answer for {UNANSWERED_IN_A_ROW} videos in a row, the last: {state['message']}. Is there a network?"
+            " When there is, run the same again: what has come is kept"
+        )
+    return ""
 
 
 def _retry_after_s(error: Exception) -> float:

@@ -25,6 +25,7 @@ if sys.version_info < (3, 11) or not all(
 
 import errno
 import json
+import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -60,6 +61,8 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
         _stop(stage, str(error), error.exit_status)
     except torch.OutOfMemoryError as error:
         _stop(stage, f"out of memory: lower its batch_size; {str(error).splitlines()[0]}", 3)
+    except KeyboardInterrupt:
+        _interrupted(stage)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
@@ -74,6 +77,15 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
 def _stop(stage: str, message: str, status: int) -> NoReturn:
     print(f"{stage}: {message}", file=sys.stderr)
     sys.exit(status)
+
+
+def _interrupted(stage: str) -> NoReturn:
+    """End at once: a thread may be in a long pause or a long download, and loses no more than by a kill."""
+    if leads():
+        print(f"{stage}: interrupted; the same command goes on", file=sys.stderr)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(130)
 
 
 @contextmanager

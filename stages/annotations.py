@@ -19,7 +19,7 @@ def main(parameters: Parameters) -> None:
     else:
         name = dataset.annotations
         content = annotations.fetch(name)
-    recipes = annotations.parse(content, name, annotations.VIDEO_IDS[dataset.source], dataset.limit)
+    recipes = annotations.parse(content, name, annotations.id_rule(dataset.source, dataset.url), dataset.limit)
     annotations.write(Path("data/annotations.json"), recipes)
     store.write_json(Path("data/dataset.json"), annotations.summary(recipes))
 

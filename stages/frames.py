@@ -28,7 +28,7 @@ def main(parameters: Parameters) -> None:
         store.publish(work / "frames", folder)
         store.write_text(Path("data/frames.csv"), table.to_csv(index=False, lineterminator="\n"))
     ends = zip(table["status"], table["error"] + table["flags"], strict=True)
-    progress.tally("frames", ends, Path("data/frames.csv"))
+    progress.tally("frames, one a step", ends, Path("data/frames.csv"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipevis import annotations, store, triplets
+from recipevis import annotations, progress, store, triplets
 from recipevis.parameters import Parameters
 from stages import run
 
@@ -11,8 +11,10 @@ def main(parameters: Parameters) -> None:
     """Write `data/triplets.csv` and `data/survivors.json`."""
     recipes = annotations.read(Path("data/annotations.json"))
     table, survivors = triplets.build(recipes, triplets.read_frames(Path("data/frames.csv")))
+    triplets.check(survivors)
     store.write_text(Path("data/triplets.csv"), table.to_csv(index=False, lineterminator="\n"))
     store.write_json(Path("data/survivors.json"), survivors)
+    progress.tally("triplets, of all steps", triplets.outcomes(survivors), Path("data/triplets.csv"))
 
 
 if __name__ == "__main__":

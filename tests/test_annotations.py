@@ -13,7 +13,7 @@ import pytest
 from recipevis import annotations
 from recipevis.errors import InputError
 
-YOUTUBE, LOCAL = annotations.VIDEO_IDS["youtube"], annotations.VIDEO_IDS["local"]
+YOUTUBE, LOCAL = annotations.YOUTUBE_ID, annotations.PLAIN_ID
 GOOD = {
     "database": {
         "aaaaaaaaaaa": {
@@ -129,6 +129,23 @@ def test_an_id_is_a_plain_name(video_id):
 @pytest.mark.parametrize("video_id", ["a", "my_video-2.part1", "-5dF_8", "_x"])
 def test_plain_names(video_id):
     assert parse({"database": {video_id: GOOD["database"]["aaaaaaaaaaa"]}}, LOCAL)[0].video_id == video_id
+
+
+@pytest.mark.parametrize(
+    ("source", "url", "rule"),
+    [
+        ("youtube", "https://www.youtube.com/watch?v={video_id}", YOUTUBE),
+        ("youtube", "https://YouTube.com/watch?v={video_id}", YOUTUBE),
+        ("youtube", "https://youtu.be/{video_id}", YOUTUBE),
+        ("youtube", "http://mirror/{video_id}.mp4", LOCAL),
+        ("youtube", "http://mirror/youtube.com/{video_id}.mp4", LOCAL),
+        ("youtube", "http://notyoutube.com/{video_id}", LOCAL),
+        ("local", "https://www.youtube.com/watch?v={video_id}", LOCAL),
+        ("kitchen", "https://www.youtube.com/watch?v={video_id}", LOCAL),
+    ],
+)
+def test_eleven_characters_are_asked_for_where_youtube_is_asked(source, url, rule):
+    assert annotations.id_rule(source, url) is rule
 
 
 @pytest.mark.parametrize("content", [b"", b"{", b"\xff\xfe", b"[]", b"{}", b'{"database": 3}', b'{"database": {}}'])

@@ -4,10 +4,11 @@ import os
 import time
 
 import filelock
+import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-from recipevis import cleaning, cli, store
+from recipevis import cleaning, cli, encoding, sources, store
 
 
 @pytest.fixture
@@ -79,4 +80,27 @@ def test_work_that_a_process_takes_up_meanwhile_is_left(home):
 
 
 def test_an_empty_home(recipevis_home):
-    assert "0.0 MB" in clean()
+    told = clean()
+    assert "0.0 MB" in told
+    assert "nothing to remove: no half-done work untouched for 7 days (--days: others, --videos:" in told
+    assert "--videos" not in clean("--videos")
+
+
+def test_no_answer_is_told_and_removes_nothing(home):
+    before = left(home)
+    result = CliRunner().invoke(cli.app, ["clean"], input="")
+    assert result.exit_code == 2
+    assert "clean: no answer, so nothing was removed; --yes removes without asking" in result.output
+    assert "Aborted" not in result.output
+    assert left(home) == before
+
+
+def test_a_cache_says_where_its_videos_come_from(tmp_path):
+    videos = tmp_path / "mine"
+    videos.mkdir()
+    encoding.write(videos / "a.mp4", np.full((4, 32, 32, 3), 90, np.uint8), rate=2)
+    sources.Local(videos).get("a")
+    sources.Kitchen(3).get("training-0000")
+    told = {item.name.partition("-")[0]: item.about for item in cleaning.items()}
+    assert told == {"videos/local": f"links into {videos}", "videos/kitchen": "the toy kitchen, seed 3"}
+    assert f"(links into {videos})" in clean()

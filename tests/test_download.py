@@ -81,5 +81,6 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
 def test_a_video_spoilt_in_the_store_is_a_row(tmp_path):
     source = Counting()
     source.get("b").write_bytes(b"noise")
-    table, _ = download(RECIPES[:1], source, 1, tmp_path)
+    table, log = download(RECIPES[:1], source, 1, tmp_path)
     assert list(table.error) == ["damaged"]
+    assert log.message[0].startswith(f"{source.folder / 'b.mkv'}: it can't be read: ")

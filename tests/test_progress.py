@@ -65,6 +65,18 @@ def test_a_tally_counts_each_class_and_names_the_file(capsys):
     ]
 
 
+def test_a_tally_of_counts_leaves_out_what_there_is_none_of(capsys):
+    progress.tally("triplets", {("ok", "training"): 3, ("ok", "validation"): 0, ("dropped", "past_end"): 1000}, "t.csv")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip()]
+    assert lines[-3:] == [["ok", "training", "3"], ["dropped", "past_end", "1,000"], ["rows:", "t.csv"]]
+
+
+def test_messages_are_named_where_something_failed(capsys):
+    for ended, named in ([("ok", "")], False), ([("ok", ""), ("failed", "network")], True):
+        progress.tally("videos", ended, "data/videos.csv", "logs/download.csv")
+        assert ("messages: logs/download.csv" in capsys.readouterr().out) == named
+
+
 def test_track_yields_every_item_and_counts_it_when_it_is_done(capsys):
     seen = []
     for item in track(iter("abc"), "letters", 3):

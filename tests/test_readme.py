@@ -228,6 +228,15 @@ def test_the_table_of_errors_says_which_are_for_good():
     assert {name for name, _ in rows} == video_source.ERRORS.keys()
 
 
+def test_when_the_stage_stops_asking_is_said():
+    from recipevis import youtube
+
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert f"After {youtube.UNANSWERED_IN_A_ROW} videos in a row that ended as `network`" in text
+    assert youtube.REFUSALS_IN_A_ROW == 5
+    assert "five refusals in a row" in " ".join(text.split())
+
+
 def test_the_words_of_the_kitchen_are_listed():
     from recipevis.kitchen import recipes
 
@@ -245,9 +254,17 @@ def test_the_example_of_annotations_is_accepted():
     from recipevis import annotations
 
     block = blocks(ROOT / "docs/data.md", "json")[0]
-    (recipe,) = annotations.parse(block.encode(), "example", annotations.VIDEO_IDS["local"], None)
+    (recipe,) = annotations.parse(block.encode(), "example", annotations.PLAIN_ID, None)
     assert recipe.subset in SUBSETS
     assert recipe.steps[0].sentence == "chop the onions"
+
+
+def test_the_rules_for_ids_are_those_that_are_checked():
+    from recipevis import annotations
+
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    for rule in (annotations.PLAIN_ID, annotations.YOUTUBE_ID):
+        assert f"`{rule.pattern}`" in text
 
 
 def test_versions_agree():
@@ -272,3 +289,14 @@ def test_make_lists_its_targets():
     shown = subprocess.run(["make", "-s", "help"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
     phony = re.search(r"^\.PHONY: (.*)$", (ROOT / "Makefile").read_text(), re.MULTILINE).group(1).split()
     assert [line.split()[1] for line in shown.splitlines()] == phony
+
+
+@pytest.mark.parametrize("asks_all", ["", "1"])
+def test_retry_asks_again_and_trains_nothing(asks_all):
+    shown = subprocess.run(["make", "-n", "retry", f"ALL={asks_all}"], cwd=ROOT, capture_output=True, text=True)
+    lines = [line.strip() for line in shown.stdout.splitlines() if "dvc repro " in line and "echo" not in line]
+    again = "dvc repro --force --single-item download"
+    asked = f"RECIPEVIS_ASK_ALL=1 {again}" if asks_all else again
+    assert lines == ["dvc repro annotations", asked, "dvc repro manifest"]
+    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
+    assert all(f"`{line}`" in text for line in ("dvc repro annotations", again, "dvc repro manifest"))

@@ -1,5 +1,7 @@
 """Sources: whole or absent, linked not copied, every failure with its kind."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -55,14 +57,36 @@ def test_two_folders_do_not_share_a_store(tmp_path):
         sources.Local(tmp_path / "c")
 
 
-def test_what_is_damaged_is_not_stored(tmp_path):
-    (tmp_path / "a.mp4").write_bytes(b"<html>")
+@pytest.mark.parametrize("make", ["text", "sound"])
+def test_what_is_damaged_is_not_stored_and_named_as_the_user_knows_it(tmp_path, make):
+    if make == "text":
+        (tmp_path / "a.mp4").write_bytes(b"<html>")
+    else:
+        sound = ["-f", "lavfi", "-i", "sine=duration=1", str(tmp_path / "a.mp4")]
+        subprocess.run([encoding.FFMPEG, "-v", "error", *sound], check=True)
     source = sources.Local(tmp_path)
     with pytest.raises(video_source.FetchError) as error:
         source.get("a")
     assert error.value.kind == "damaged"
+    told = {"text": "it can't be read: Invalid data found when processing input", "sound": "it holds no video stream"}
+    assert str(error.value) == f"{tmp_path / 'a.mp4'}: {told[make]}"
     assert source.stored("a") is None
     assert [path.name for path in source.folder.iterdir()] == [".partial"]
+    assert not [path for path in (source.folder / ".partial").iterdir() if path.is_dir()]
+
+
+def test_the_first_by_path_is_taken_and_a_link_that_leads_nowhere_is_not(tmp_path):
+    videos = tmp_path / "videos"
+    clip(videos / "c/a.mkv")
+    clip(videos / "b/a.mp4")
+    clip(videos / "b/a.mkv")
+    (videos / "b/a.avi").symlink_to(tmp_path / "nowhere")
+    (videos / "z.mp4").symlink_to(tmp_path / "nowhere")
+    source = sources.Local(videos)
+    assert source.get("a").resolve() == videos / "b/a.mkv"
+    with pytest.raises(video_source.FetchError, match=r"z\.mp4: a link that leads nowhere") as error:
+        source.get("z")
+    assert error.value.kind == "not_found"
 
 
 def test_what_a_killed_process_left_is_in_nobodys_way():

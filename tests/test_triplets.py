@@ -5,9 +5,11 @@ import itertools
 import json
 
 import pandas as pd
+import pytest
 
 from recipevis import annotations, triplets
 from recipevis.annotations import Recipe, Step
+from recipevis.errors import InputError
 
 
 def recipe(video_id, count, subset="training"):
@@ -66,6 +68,33 @@ def test_written_and_read_back_as_it_was(tmp_path):
     assert counts["hash"] == hashlib.sha256(b"-x\nNA").hexdigest()
 
 
+def test_a_subset_without_a_triplet_is_refused_with_the_commonest_reasons():
+    recipes = [recipe("a", 3), recipe("b", 1200), recipe("c", 2, "validation")]
+    missing = {("a", n): "past_end" for n in range(3)} | {("b", n): "video_failed" for n in range(1200)}
+    _, counts = triplets.build(recipes, frames_of(recipes, missing))
+    with pytest.raises(InputError) as error:
+        triplets.check(counts)
+    told = str(error.value)
+    assert "training: none of 1,203 steps can be used: video_failed 1,200, past_end 3" in told
+    assert "validation" not in told
+    assert all(file in told for file in ("data/frames.csv", "data/videos.csv", "logs/download.csv"))
+    assert "\n" not in told
+    _, counts = triplets.build(recipes[:1], frames_of(recipes[:1], {}))
+    with pytest.raises(InputError, match="validation: no step is annotated"):
+        triplets.check(counts)
+    _, counts = triplets.build(recipes, frames_of(recipes, {}))
+    triplets.check(counts)
+
+
+def test_every_step_has_its_outcome():
+    recipes = [recipe("a", 4), recipe("c", 2, "validation")]
+    missing = {("a", 1): "past_end", ("c", 0): "past_end"}
+    _, counts = triplets.build(recipes, frames_of(recipes, missing))
+    ended = triplets.outcomes(counts)
+    assert +ended == {("ok", "training"): 2, ("dropped", "past_end"): 2, ("dropped", "previous_missing"): 2}
+    assert sum(ended.values()) == 6
+
+
 def test_frames_read_back(tmp_path):
     frames = frames_of([recipe("007", 2)], {("007", 1): "past_end"})
     frames = frames.assign(start_s=0.0, end_s=1.0, time_s=0.5, flags="")
@@ -77,7 +106,7 @@ def test_frames_read_back(tmp_path):
 
 def test_youcook2_against_its_own_file(shared):
     path = shared / "youcook2/youcookii_annotations_trainval.json"
-    recipes = annotations.parse(path.read_bytes(), "youcook2", annotations.VIDEO_IDS["youtube"])
+    recipes = annotations.parse(path.read_bytes(), "youcook2", annotations.YOUTUBE_ID)
     gone = {recipes[0].video_id, recipes[-1].video_id}
     missing = {
         (made.video_id, step.step): "video_failed" for made in recipes for step in made.steps if made.video_id in gone

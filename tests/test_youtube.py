@@ -9,10 +9,12 @@ import pytest
 
 from recipevis import encoding, video
 from recipevis.annotations import Recipe, Step
-from recipevis.download import download
+from recipevis.download import LOG_COLUMNS, download, log_so_far
 from recipevis.errors import SourceError
+from recipevis.fusers import FUSERS
+from recipevis.parameters import load
 from recipevis.video_source import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
-from recipevis.youtube import REFUSALS_IN_A_ROW, Pace, YouTube, _kind
+from recipevis.youtube import REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
 
 
 class Server(ThreadingHTTPServer):
@@ -176,7 +178,18 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
         with pytest.raises(FetchError) as error:
             asked.get(video_id)
         assert error.value.kind in kinds, str(error.value)
-    assert sorted(path.name for path in asked.folder.iterdir()) == [".failed", ".partial", "whole-abcdefg.mp4"]
+    assert sorted(path.name for path in asked.folder.iterdir()) == [
+        ".failed",
+        ".partial",
+        ".source",
+        "whole-abcdefg.mp4",
+    ]
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params/paper.yaml", "params/kitchen-large.yaml"])
+def test_the_committed_format_takes_a_mirrors_file_whose_height_is_not_known(server, root, name):
+    asked = YouTube(server.url, load(root / name, FUSERS).download.format, 0, 1, (0, 0), 0)
+    assert asked.get("whole-abcdefg").read_bytes() == server.content
 
 
 def test_no_server():
@@ -266,10 +279,49 @@ def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, t
     assert error.value.exit_status == 3
     assert server.asked.get("whole-hijklmn") is None
     assert sum(count for name, count in server.asked.items() if "429" in name) <= 4 * REFUSALS_IN_A_ROW
-    assert sorted(path.stem for path in work.iterdir()) == ["whole-abcdefg"]  # no refused video counts as tried
+    assert [path.stem for path in work.glob("*.json")] == ["whole-abcdefg"]  # no refused video counts as tried
+    log = log_so_far(recipes, work)
+    assert list(log.columns) == list(LOG_COLUMNS)
+    assert [tuple(row) for row in log[["video_id", "error"]].to_numpy()] == [
+        ("whole-abcdefg", ""),
+        ("status-429abc0", "rate_limited"),
+        ("status-429abc1", "rate_limited"),
+    ]
     with pytest.raises(SourceError):
         download(recipes, source(server), 1, work)
     assert server.asked["whole-abcdefg"] <= 2  # in the store
+
+
+def test_no_network_stops_the_stage_and_the_same_command_goes_on(server, tmp_path):
+    url = "http://127.0.0.1:9/{video_id}.mp4"
+    recipes = [recipe(f"whole-{number:05d}") for number in range(UNANSWERED_IN_A_ROW + 5)]
+    unplugged = YouTube(url, "b", 0, 1, (0, 0), 0)
+    asked, ask = [], unplugged._ask
+    unplugged._ask = lambda video_id, folder: (asked.append(video_id), ask(video_id, folder))[1]
+    with pytest.raises(SourceError, match=r"no answer for 20 videos in a row.*Is there a network\?.*the same") as error:
+        download(recipes, unplugged, 1, tmp_path)
+    assert error.value.exit_status == 3
+    assert url in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(set(asked)) == UNANSWERED_IN_A_ROW
+    assert set(log_so_far(recipes, tmp_path).error) == {"network"}
+    table, _ = download(recipes, source(server), 1, tmp_path)
+    assert set(table.status) == {"ok"}, "none counts as tried"
+
+
+def test_an_answer_between_begins_the_count_anew(tmp_path):
+    pace = Pace(tmp_path / "pace.json", "a", (0, 0), 0)
+    for between in (pace.answered, lambda: pace.refused(FetchError("rate_limited", "no"))):
+        for _ in range(UNANSWERED_IN_A_ROW - 1):
+            pace.unanswered("down")
+        between()
+    for _ in range(UNANSWERED_IN_A_ROW - 1):
+        pace.unanswered("down")
+    with pytest.raises(SourceError, match="Is there a network"):
+        pace.unanswered("down")
+    pace.answered()  # another worker's, that was under way
+    with pytest.raises(SourceError):
+        pace.wait()
 
 
 def test_one_refused_video_stops_nothing(server, tmp_path):
@@ -278,7 +330,7 @@ def test_one_refused_video_stops_nothing(server, tmp_path):
     assert list(table.error) == ["rate_limited", "", "rate_limited", "", "rate_limited"]
 
 
-def test_pauses_grow_and_the_server_may_ask_for_longer_ones(tmp_path, monkeypatch):
+def test_pauses_grow_and_the_server_may_ask_for_longer_ones(tmp_path, monkeypatch, capsys):
     now, slept = [1000.0], []
     monkeypatch.setattr(time, "time", lambda: now[0])
 
@@ -290,14 +342,16 @@ def test_pauses_grow_and_the_server_may_ask_for_longer_ones(tmp_path, monkeypatc
     pace = Pace(tmp_path / "pace.json", "a", (0, 0), 10)
     waits = []
     for retry_after_s in (0, 0, 50, 0):
-        pace.refused("rate_limited: no", retry_after_s)
+        pace.refused(FetchError("rate_limited", "no", retry_after_s))
         slept.clear()
         pace.wait()
         waits.append(round(sum(slept)))
     assert waits == [10, 20, 50, 80]
+    told = [f"rate_limited: pausing {wait} s, {number} of 5" for number, wait in enumerate(waits, start=1)]
+    assert capsys.readouterr().out.splitlines() == told
     assert max(slept) <= 1  # so that a worker learns soon that another has given up
     with pytest.raises(SourceError):
-        pace.refused("rate_limited: no", 0)
+        pace.refused(FetchError("rate_limited", "no"))
     with pytest.raises(SourceError):
         Pace(tmp_path / "pace.json", "a", (0, 0), 10).wait()  # another process of this run
     Pace(tmp_path / "pace.json", "b", (0, 0), 10).wait()  # the next run
@@ -319,7 +373,7 @@ def test_between_two_videos_there_is_a_pause(tmp_path, monkeypatch):
 
 def test_the_seconds_that_a_server_asks_for_are_heard(server):
     asked = source(server)
-    asked._pace.refused = lambda message, retry_after_s: heard.append(retry_after_s)
+    asked._pace.refused = lambda error: heard.append(error.retry_after_s)
     heard = []
     for video_id in ("later-abcdefg", "status-429abcd"):
         with pytest.raises(FetchError):

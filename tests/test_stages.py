@@ -1,0 +1,58 @@
+"""How a stage ends when it does not end well: one line, an exit status, no traceback."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+INTERRUPTED = """
+import os, signal, time
+from recipevis import execution
+from stages import run
+
+def work(item):
+    if item == 1:
+        time.sleep(1)
+        os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(300)
+
+run("annotations", lambda parameters: execution.each(work, [0, 1, 2], 2, "work", bool))
+"""
+
+
+def stage(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """What Python says in a project when it is called with these arguments."""
+    command = [sys.executable, "-B", *arguments]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120)
+
+
+def test_an_interrupt_ends_in_one_line_and_at_once(tmp_path, copy_project):
+    folder = copy_project(tmp_path / "project", {})
+    done = stage(folder, "-c", INTERRUPTED)
+    assert (done.returncode, done.stderr) == (130, "annotations: interrupted; the same command goes on\n")
+    assert not (folder / "logs").exists()
+
+
+def test_no_usable_video_at_all_is_no_success(tmp_path, copy_project):
+    small = {"dataset.kitchen.training_videos": 1, "dataset.kitchen.validation_videos": 1}
+    folder = copy_project(tmp_path / "project", small)
+    assert stage(folder, "-m", "stages.annotations").returncode == 0
+    assert stage(folder, "-m", "stages.download").returncode == 0
+    videos = folder / "data/videos.csv"
+    rows = [line.split(",") for line in videos.read_text().splitlines()]
+    failed = [[*row[:3], "failed", "network", "", "", "", "", ""] for row in rows[1:]]
+    videos.write_text("".join(",".join(row) + "\n" for row in [rows[0], *failed]))
+    done = stage(folder, "-m", "stages.frames")
+    assert "frames, one a step" in done.stdout
+    done = stage(folder, "-m", "stages.manifest")
+    assert done.returncode == 2
+    assert len(done.stderr.splitlines()) == 1
+    for told in (
+        "manifest: no triplets",
+        "training",
+        "validation",
+        "video_failed",
+        "data/frames.csv",
+        "data/videos.csv",
+    ):
+        assert told in done.stderr
+    assert not (folder / "data/triplets.csv").exists()
