@@ -21,7 +21,7 @@ import psutil
 import torch
 from diffusers import UNet2DConditionModel
 
-from recipevis import backbone_sources, diffusion, store, training, untrained
+from recipevis import backbone_sources, diffusion, disk, store, training, untrained
 from recipevis.backbone import Backbone, check_fit, device
 from recipevis.embeddings import Embeddings
 from recipevis.fusers import FUSERS, count_weights, hidden_width
@@ -42,7 +42,6 @@ _USABLE = 0.9  # of a card: the driver's context and what fragments take the res
 _STEPS = 6  # of each measurement; the first is not timed
 _LONGEST_S = 90  # that a measurement may take
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]
-_YOUCOOK2_VALIDATION = (3_492, 457)  # steps, recipes
 _KITCHEN_STEPS = 5  # of a recipe, on average
 _DRAWN_SETS = 4  # pictures that `sample` draws of a validation step: by the model in three ways, by the backbone
 
@@ -383,5 +382,5 @@ def _validation_steps(parameters: Parameters) -> int:
     elif dataset.source == "kitchen":
         steps, recipes = _KITCHEN_STEPS * dataset.kitchen.validation_videos, dataset.kitchen.validation_videos
     else:
-        steps, recipes = _YOUCOOK2_VALIDATION
+        recipes, steps = disk.YOUCOOK2["validation"]
     return round(steps * min(1, (limit or recipes) / recipes))
