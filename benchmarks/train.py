@@ -134,7 +134,7 @@ def _steps(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
     for path in pictures:
         levels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         images.square(Image.fromarray(levels), p.frames.pixels, "squash").save(path)
-    inner = 2 if batch <= 2 else 10  # steps at a time
+    inner = 1 if batch <= 2 else 10  # steps at a time
     ways: dict[str, Step] = {
         "ours": lambda: bench.ours(inner),
         "bare step": lambda: [bench.bare(there) for _ in range(inner)],
@@ -186,10 +186,11 @@ def _fusers(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds:
 
 
 def _in_turn(ways: dict[str, Step], networks: Backbone, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, round after round; the first, cold round isn't kept."""
+    """Seconds of each, round after round, each round begun with another; the first, cold round isn't kept."""
     taken: dict[str, list[float]] = {name: [] for name in ways}
     for number in range(rounds + 1):
-        for name, way in ways.items():
+        turn = [*ways.items()]
+        for name, way in turn[number % len(turn) :] + turn[: number % len(turn)]:
             start = time.perf_counter()
             way()
             if networks.device.type == "cuda":
