@@ -19,8 +19,8 @@ matter. On a CPU `sd` takes two images in bf16 and 20 GiB of memory. `--fusers` 
 Last line: one JSON object.
 """
 
-import gc
 import json
+import multiprocessing
 import tempfile
 import time
 from collections.abc import Callable
@@ -35,7 +35,7 @@ import typer
 from PIL import Image
 
 from recipevis import diffusion, images, probe, training
-from recipevis.backbone import Backbone, encode_images, encode_sentences
+from recipevis.backbone import Backbone, device, encode_images, encode_sentences
 from recipevis.batches import Batch
 from recipevis.conditioning import Embedded
 from recipevis.embeddings import Embeddings
@@ -168,21 +168,24 @@ def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
 
 
 def _fusers(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
-    """Seconds a step and peak memory of every fuser, one after the other."""
+    """Seconds a step and peak memory of every fuser, each in a process of its own."""
     seconds, listed = {}, {row.name: row for row in probe.fusers(p)}
     print("| fuser | weights | s a step | images a second | GiB at most |")
     print("|---|---:|---:|---:|---:|")
     for fuser in FUSERS:
-        bench = Bench(p, networks, folder, fuser, batch)
-        part = bench.part(0)
-        seconds[fuser], gib = probe.measured(
-            lambda bench=bench, part=part: bench.trainer.step([(part, None)]), networks.device, max(3, rounds)
-        )
+        with multiprocessing.get_context("spawn").Pool(1) as process:
+            seconds[fuser], gib = process.apply(_fuser, (p, networks.folder, folder, fuser, batch, rounds))
         rate = batch / seconds[fuser]
         print(f"| `{fuser}` | {listed[fuser].weights:,} | {seconds[fuser]:.3g} | {rate:.3g} | {gib:.2f} |", flush=True)
-        del bench
-        gc.collect()
     return {fuser: round(value, 4) for fuser, value in seconds.items()}
+
+
+def _fuser(p: Parameters, made: Path, folder: Path, fuser: str, batch: int, rounds: int) -> tuple[float, float]:
+    """Median seconds of a step and GiB at most."""
+    networks = Backbone(made, device(p.device))
+    bench = Bench(p, networks, folder, fuser, batch)
+    part = bench.part(0)
+    return probe.measured(lambda: bench.trainer.step([(part, None)]), networks.device, max(3, rounds))
 
 
 def _in_turn(ways: dict[str, Step], networks: Backbone, rounds: int) -> dict[str, list[float]]:
