@@ -6,6 +6,7 @@ and WORLD_SIZE, which Accelerate reads. A stage that started its processes itsel
 
 import logging
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -39,22 +40,34 @@ def launch(module: str, count: int, folder: Path) -> bool:
         False, and nothing was run, if one is enough or this is one of several already.
 
     Raises:
-        SystemExit: one failed; with its exit status, after it has said why.
+        SystemExit: one failed; with its exit status, after it has said why. Or this process was told to end.
+        KeyboardInterrupt: by Ctrl-C.
     """
     if count == 1 or local_rank() is not None:
         return False
-    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError  # slow to import, seldom needed
+    from torch.distributed.elastic.multiprocessing.api import SignalException  # slow to import, seldom needed
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     theirs = {_FOLDER: str(folder), "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
     mine = dict(os.environ)
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process has told what failed
     config = LaunchConfig(
-        min_nodes=1, max_nodes=1, nproc_per_node=count, rdzv_backend="c10d", rdzv_endpoint="localhost:0", max_restarts=0
+        run_id=module,
+        min_nodes=1,
+        max_nodes=1,
+        nproc_per_node=count,
+        rdzv_backend="c10d",
+        rdzv_endpoint="localhost:0",
+        max_restarts=0,
     )
     try:
         os.environ.update(theirs | {name: mine[name] for name in theirs if name in mine})  # the launcher hands it on
         elastic_launch(config, sys.executable)("-m", module)
+    except SignalException as error:
+        if error.sigval == signal.SIGINT:
+            raise KeyboardInterrupt from None
+        sys.exit(128 + error.sigval)
     except ChildFailedError as error:
         status = error.get_first_failure()[1].exitcode
         sys.exit(status if status > 0 else 128 - status)  # killed by a signal: as a shell says it
