@@ -14,7 +14,7 @@ from recipevis.video_source import PASSING, FetchError, Source
 
 COLUMNS = ("video_id", "subset", "recipe_type", "status", "error", "flags", "file", "bytes", "sha256", "duration_s")
 # A video with a flag is kept.
-FLAGS = {"short": "it ends before the middle of a step; asked for a second time, it came no longer"}
+FLAGS = {"short": "it ends at or before the middle of a step; asked for a second time, it came no longer, or not at all"}
 LOG_COLUMNS = ("video_id", "status", "error", "tries", "message")
 
 
@@ -84,5 +84,5 @@ def _result(recipe: Recipe, source: Source) -> dict[str, Any]:
     except video.VideoError as error:  # stored whole, spoilt since
         return result | {"error": "damaged", "message": f"{path.resolve()}: {error}"}
     found = {"bytes": path.stat().st_size, "sha256": store.sha256(path), "duration_s": round(duration, 3)}
-    flags = "short" if duration < needed_s else ""
+    flags = "short" if duration <= needed_s else ""
     return result | {"status": "ok", "flags": flags, "file": path.name} | found

@@ -103,7 +103,7 @@ class Source(ABC):
 
         Args:
             video_id: as annotated; `annotations` has refused what can't be the name of a file.
-            needed_s: a shorter one, seconds, is asked for a second time where `remote`; the longer of both is kept.
+            needed_s: one that isn't longer, seconds, is asked for a second time where `remote`; the longer of both is kept.
 
         Raises:
             FetchError: it can't be had, or is damaged; or couldn't for good when it was asked for before.
@@ -140,9 +140,8 @@ class Source(ABC):
             raise FetchError(**json.loads(note.read_text(encoding="utf-8")))
         try:
             fetched, duration_s = self._probed(video_id, partial / "first")
-            if self.remote and duration_s < needed_s:
-                again, longer_s = self._probed(video_id, partial / "second")
-                fetched = again if longer_s > duration_s else fetched
+            if self.remote and duration_s <= needed_s:
+                fetched = self._longer(video_id, fetched, duration_s, partial / "second")
         except FetchError as error:
             if self.remote and error.kind in PERMANENT:
                 store.write_json(note, {"kind": error.kind, "message": str(error)})
@@ -153,6 +152,16 @@ class Source(ABC):
         path = self.folder / f"{video_id}{fetched.suffix}"
         os.replace(fetched, path)
         return path
+
+    def _longer(self, video_id: str, fetched: Path, duration_s: float, folder: Path) -> Path:
+        """What a second ask brings, if it is longer than what has come; a refusal alone ends both."""
+        try:
+            again, longer_s = self._probed(video_id, folder)
+        except FetchError as error:
+            if error.kind in REFUSALS:
+                raise
+            return fetched
+        return again if longer_s > duration_s else fetched
 
     def _probed(self, video_id: str, folder: Path) -> tuple[Path, float]:
         """A fetched file and its seconds."""

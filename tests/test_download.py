@@ -78,6 +78,12 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
     assert undisturbed.to_csv() == table.to_csv()
 
 
+def test_a_video_that_ends_at_the_middle_of_a_step_is_short(tmp_path):
+    late = Recipe("b", "training", "101", 2.0, (Step(0, 1.0, 3.0, "stir"),))
+    table, _ = download([late], Counting(), 1, tmp_path)
+    assert list(table["flags"]) == ["short"]  # as frames says `past_end` of it
+
+
 def test_a_video_spoilt_in_the_store_is_a_row(tmp_path):
     source = Counting()
     source.get("b").write_bytes(b"noise")

@@ -108,6 +108,12 @@ class Handler(BaseHTTPRequestHandler):
     def short(self, count):
         self.send(self.server.short if count <= 2 else self.server.content)
 
+    def shortgone(self, count):  # too short, and then an error; a request of yt-dlp's is two of these
+        self.send(self.server.short) if count <= 2 else self.send(b"no", "text/plain", 404)
+
+    def shortbusy(self, count):
+        self.send(self.server.short) if count <= 2 else self.send(b"no", "text/plain", 429)
+
     def ever(self, count):  # too short whenever it is asked for
         self.send(self.server.short)
 
@@ -253,6 +259,16 @@ def test_too_short_is_asked_for_once_more_then_kept_with_a_flag(server, tmp_path
     assert list(table.status) == ["ok"] * 3
     assert list(table["flags"]) == ["", "short", ""]
     assert list(table.duration_s) == [6, 2, 6]
+
+
+def test_a_short_one_is_kept_where_the_second_ask_fails_but_for_a_refusal(server, tmp_path):
+    recipes = [recipe("shortgone-a"), recipe("shortbusy-a")]
+    asked = source(server)
+    table, _ = download(recipes, asked, 1, tmp_path)
+    assert list(table.error) == ["", "rate_limited"]
+    assert list(table["flags"]) == ["short", ""]
+    assert list(table.duration_s)[0] == 2
+    assert not (asked.folder / ".failed").exists()
 
 
 def test_what_failed_for_good_is_not_asked_for_again(server, tmp_path, monkeypatch):
