@@ -83,7 +83,8 @@ def _video(
             _row(recipe, step, shot, pixels, resize, work / "frames")
             for step, shot in zip(recipe.steps, _shots(recipe, files[recipe.video_id], source), strict=True)
         ]
-        store.write_json(kept, rows)
+        if not any(row["error"] == "video_gone" for row in rows):  # else a run that goes on asks again
+            store.write_json(kept, rows)
     return rows
 
 
