@@ -103,7 +103,7 @@ class Source(ABC):
 
         Args:
             video_id: as annotated; `annotations` has refused what can't be the name of a file.
-            needed_s: one that isn't longer, seconds, is asked for a second time where `remote`; the longer of both is kept.
+            needed_s: one that isn't longer, seconds, is asked for twice where `remote`; the longer of both is kept.
 
         Raises:
             FetchError: it can't be had, or is damaged; or couldn't for good when it was asked for before.
@@ -111,10 +111,9 @@ class Source(ABC):
         """
         if path := self.stored(video_id):
             return path
-        partial = self.folder / ".partial" / video_id
-        partial.parent.mkdir(exist_ok=True)
+        partial = self.folder / ".partial" / f"{video_id}.new"  # no id with an ending is another's lock
         try:
-            with filelock.FileLock(partial.with_name(f"{video_id}.lock")):
+            with self._locked(video_id):
                 shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
                 try:
                     path = self._whole(video_id, needed_s, partial)
@@ -126,6 +125,21 @@ class Source(ABC):
             raise
         self._stored[video_id] = [path]
         return path
+
+    def drop_spoilt(self, video_id: str) -> None:
+        """Take a video out of the store that was whole once and is no longer, so that `get` fetches it anew."""
+        with self._locked(video_id):
+            path = self.stored(video_id)  # another process may have mended it meanwhile
+            if path:
+                try:
+                    video.probe(path)
+                except video.VideoError:
+                    path.unlink()
+
+    def _locked(self, video_id: str) -> filelock.FileLock:
+        lock = self.folder / ".partial" / f"{video_id}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(lock)
 
     def _disk_full(self) -> str:
         return f"{self.folder}: the disk is full: make room, then run the same again"

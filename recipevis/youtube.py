@@ -49,7 +49,7 @@ class YouTube(Source):
     ):
         super().__init__(f"youtube-{digest(url, format)}", f"{url}, {format}")
         self._url = url
-        self._pace = Pace(self.folder / ".partial" / "pace.json", self.run, tuple(pause_s), backoff_s)
+        self._pace = Pace(self.folder / ".pace.json", self.run, tuple(pause_s), backoff_s)
         self._options = {
             "format": format,
             "retries": retries,
@@ -126,7 +126,7 @@ class Pace:
 
     @contextmanager
     def _state(self):
-        self._path.parent.mkdir(exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self._path.with_suffix(".lock")):
             state = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
             before = dict(state)

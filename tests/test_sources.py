@@ -91,7 +91,7 @@ def test_the_first_by_path_is_taken_and_a_link_that_leads_nowhere_is_not(tmp_pat
 
 def test_what_a_killed_process_left_is_in_nobodys_way():
     source = sources.Kitchen(0)
-    left = source.folder / ".partial/training-0000"
+    left = source.folder / ".partial/training-0000.new"
     left.mkdir(parents=True)
     (left / "video.mp4").write_bytes(b"half")
     assert sources.Kitchen(0).stored("training-0000") is None

@@ -186,6 +186,8 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
         assert error.value.kind in kinds, str(error.value)
     assert sorted(path.name for path in asked.folder.iterdir()) == [
         ".failed",
+        ".pace.json",
+        ".pace.lock",
         ".partial",
         ".source",
         "whole-abcdefg.mp4",
@@ -267,7 +269,7 @@ def test_a_short_one_is_kept_where_the_second_ask_fails_but_for_a_refusal(server
     table, _ = download(recipes, asked, 1, tmp_path)
     assert list(table.error) == ["", "rate_limited"]
     assert list(table["flags"]) == ["short", ""]
-    assert list(table.duration_s)[0] == 2
+    assert table.duration_s[0] == 2
     assert not (asked.folder / ".failed").exists()
 
 
