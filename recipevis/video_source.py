@@ -12,6 +12,8 @@ import shutil
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,7 @@ ASK_ALL = "RECIPEVIS_ASK_ALL"  # environment variable: not empty: ask again for 
 ABOUT = ".source"  # in a source's folder: where its videos come from, for people
 # Files that lie beside videos under the same name.
 NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
+NOT_VIDEOS |= {".m4a", ".mp3", ".aac", ".opus", ".ogg", ".wav", ".flac"}
 
 
 class FetchError(Exception):
@@ -68,23 +71,23 @@ class Source(ABC):
     """
 
     remote = False  # asked over a network: remembers what failed for good, asks twice for what came too short
-    run: str  # stands for this source and its copies in other processes
-
-    def __new__(cls, *arguments: Any, **named: Any):
-        """Note what it is made from: see `__reduce__`."""
-        source = super().__new__(cls)
-        source.run, source._arguments = uuid.uuid4().hex, (arguments, named)
-        return source
-
-    def __reduce__(self):
-        # Sent to another process as what it was made from, and made there once a run: its lists of files may be long.
-        return _copy, (type(self), *self._arguments, self.run)
+    listed = ("_stored",)  # attributes that `_list` sets
 
     def __init__(self, name: str, about: str = ""):
-        self._about = about
+        self.run = uuid.uuid4().hex  # stands for this source and its copies in other processes
+        self._about, self._asks_all = about, bool(os.environ.get(ASK_ALL))
         self.folder = store.home() / "videos" / name
+        self._list()
+
+    def _list(self) -> None:
+        """List the files that there are."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stored = by_id(self.folder, self.folder.iterdir())
+
+    def __reduce__(self):
+        # With what the environment said here, which another machine's need not; without lists, which may be long.
+        state = {name: value for name, value in vars(self).items() if name not in self.listed}
+        return _copy, (_Sent(self.run, type(self), state),)
 
     @abstractmethod
     def _fetch(self, video_id: str, folder: Path) -> Path:
@@ -150,7 +153,7 @@ class Source(ABC):
         if made:
             return made[0]
         note = self.folder / ".failed" / f"{video_id}.json"
-        if self.remote and note.exists() and not os.environ.get(ASK_ALL):
+        if self.remote and note.exists() and not self._asks_all:
             raise FetchError(**json.loads(note.read_text(encoding="utf-8")))
         try:
             fetched, duration_s = self._probed(video_id, partial / "first")
@@ -188,18 +191,22 @@ class Source(ABC):
             raise FetchError("damaged", f"{name}: {error}") from error
 
 
-_COPIES: dict[str, Source] = {}  # of this process, by run
+@dataclass(frozen=True)
+class _Sent:
+    """A source on its way to another process; one run's are equal."""
+
+    run: str
+    kind: type[Source] = field(compare=False)
+    state: dict[str, Any] = field(compare=False)
 
 
-def _copy(kind: type[Source], arguments: tuple, named: dict[str, Any], run: str) -> Source:
-    """The copy of another process's source."""
-    if run not in _COPIES:
-        _COPIES.clear()
-        copy = kind.__new__(kind, *arguments, **named)
-        copy.run = run
-        copy.__init__(*arguments, **named)
-        _COPIES[run] = copy
-    return _COPIES[run]
+@lru_cache(maxsize=1)
+def _copy(sent: _Sent) -> Source:
+    """The copy of another process's source, made once a run."""
+    copy = sent.kind.__new__(sent.kind)
+    vars(copy).update(sent.state)
+    copy._list()
+    return copy
 
 
 def digest(*texts: str) -> str:

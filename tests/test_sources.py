@@ -34,6 +34,7 @@ def test_local_links_what_it_finds_also_in_nested_folders(tmp_path):
     videos = tmp_path / "videos"
     files = [clip(videos / "training/113/GLd3aX16zBg.mp4"), clip(videos / "a.b.mkv")]
     (videos / "a.b.json").write_text("{}")
+    (videos / "a.b.M4A").write_bytes(b"sound")
     (videos / ".hidden.mp4").write_text("x")
     source = sources.Local(videos)
     for video_id, file in zip(("GLd3aX16zBg", "a.b"), files, strict=True):

@@ -1,5 +1,6 @@
 """Every way in which a server can fail, against one on loopback: each ends in its class or in a good file."""
 
+import pickle
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,7 +11,7 @@ import pytest
 from recipevis import encoding, video
 from recipevis.annotations import Recipe, Step
 from recipevis.download import LOG_COLUMNS, download, log_so_far
-from recipevis.errors import SourceError
+from recipevis.errors import InputError, SourceError
 from recipevis.fusers import FUSERS
 from recipevis.parameters import load
 from recipevis.video_source import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
@@ -22,7 +23,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, content: bytes, short: bytes):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.short, self.asked = content, short, {}
+        self.content, self.short, self.asked, self.cookies = content, short, {}, []
         self.hang = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/{{video_id}}.mp4"
 
@@ -40,7 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        name = self.path.strip("/").removesuffix(".mp4")
+        name = self.path.rpartition("/")[2].removesuffix(".mp4")  # of a proxy's whole address, too
+        self.server.cookies.append(self.headers.get("Cookie", ""))
         count = self.server.asked[name] = self.server.asked.get(name, 0) + (self.command == "GET")
         getattr(self, name.split("-")[0])(count)
 
@@ -56,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def whole(self, count):
         self.send(self.server.content)
+
+    def baking(self, count):
+        self.send(self.server.content, Set_Cookie="taste=sweet")
 
     def status(self, count):
         code = int(self.path.split("-")[1][:3])
@@ -198,6 +203,72 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
 def test_the_committed_format_takes_a_mirrors_file_whose_height_is_not_known(server, root, name):
     asked = YouTube(server.url, load(root / name, FUSERS).download.format, 0, 1, (0, 0), 0)
     assert asked.get("whole-abcdefg").read_bytes() == server.content
+
+
+COOKIE_FILE = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\twho\tme\n"
+
+
+def test_cookies_are_shown_and_the_users_file_stays_as_it_is(server, tmp_path, monkeypatch):
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIE_FILE)
+    monkeypatch.setenv("RECIPEVIS_COOKIES", str(file))
+    asked = source(server)
+    asked.get("baking-abcdef")
+    assert set(server.cookies) <= {"who=me", "who=me; taste=sweet"}
+    asked.get("whole-abcdefg")
+    assert sorted(server.cookies[-1].split("; ")) == ["taste=sweet", "who=me"], "what a server sets is kept for the run"
+    assert file.read_text() == COOKIE_FILE
+
+
+@pytest.mark.parametrize(
+    ("variable", "content", "told"),
+    [
+        ("RECIPEVIS_COOKIES", None, "no such file"),
+        ("RECIPEVIS_COOKIES", b'[{"domain": ".youtube.com"}]', "not JSON"),
+        ("RECIPEVIS_COOKIES", b"who=me", "can't be read"),
+        ("RECIPEVIS_COOKIES", b"\xff\xfe", "can't be read"),
+        ("RECIPEVIS_COOKIES", b"# Netscape HTTP Cookie File\n", "holds no cookies"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "netscape", "unsupported browser"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "firefox", "can't be read: could not find firefox"),
+    ],
+)
+def test_cookies_that_cannot_be_read_are_told_before_any_work(server, tmp_path, monkeypatch, variable, content, told):
+    file = tmp_path / "cookies.txt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, content if isinstance(content, str) else str(file))
+    with pytest.raises(InputError, match=rf"^{variable}: .*{told}") as error:
+        source(server)
+    assert "\n" not in str(error.value)
+    assert file.exists() == isinstance(content, bytes)
+    assert server.asked == {}
+
+
+def test_another_process_has_what_the_environment_said_here(server, tmp_path, monkeypatch):
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIE_FILE)
+    values = {"RECIPEVIS_COOKIES": str(file), "RECIPEVIS_PROXY": server.url[: server.url.rindex("/")], ASK_ALL: "1"}
+    with monkeypatch.context() as here:
+        for name, value in (values | {"RECIPEVIS_HOME": str(tmp_path / "here")}).items():
+            here.setenv(name, value)
+        made = YouTube("http://elsewhere.test/{video_id}.mp4", "b", 0, 1, (0, 0), 0)
+        sent = pickle.dumps(made)
+    file.unlink()
+    (made.folder / ".failed").mkdir()
+    (made.folder / ".failed/whole-abcdefg.json").write_text('{"kind": "not_found", "message": "no"}')
+    copy = pickle.loads(sent)
+    assert copy.folder == tmp_path / "here/videos" / made.folder.name
+    assert copy.get("whole-abcdefg").read_bytes() == server.content
+    assert "who\tme" in copy._cookies
+
+
+@pytest.mark.parametrize("name", ["100%", "%(id)s %d", "$HOME", "${HOME} $$"])
+def test_any_name_of_the_home(server, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("RECIPEVIS_HOME", str(tmp_path / name))
+    path = source(server).get("whole-abcdefg")
+    assert tmp_path / name in path.parents
+    assert path.read_bytes() == server.content
 
 
 def test_no_server():
