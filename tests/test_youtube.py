@@ -15,7 +15,7 @@ from recipevis.errors import InputError, SourceError
 from recipevis.fusers import FUSERS
 from recipevis.parameters import load
 from recipevis.video_source import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
-from recipevis.youtube import REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
+from recipevis.youtube import _MESSAGES, REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
 
 
 class Server(ThreadingHTTPServer):
@@ -367,7 +367,7 @@ def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, t
         download(recipes, source(server), 1, work)
     assert error.value.exit_status == 3
     assert server.asked.get("whole-hijklmn") is None
-    assert sum(count for name, count in server.asked.items() if "429" in name) <= 4 * REFUSALS_IN_A_ROW
+    assert sum(count for name, count in server.asked.items() if "429" in name) == REFUSALS_IN_A_ROW
     assert [path.stem for path in work.glob("*.json")] == ["whole-abcdefg"]  # no refused video counts as tried
     log = log_so_far(recipes, work)
     assert list(log.columns) == list(LOG_COLUMNS)
@@ -472,3 +472,4 @@ def test_the_seconds_that_a_server_asks_for_are_heard(server):
 
 def test_classes_are_closed():
     assert not PERMANENT & REFUSALS
+    assert PERMANENT | REFUSALS | {kind for kind, _ in _MESSAGES} <= ERRORS.keys()
