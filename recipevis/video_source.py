@@ -20,7 +20,7 @@ from typing import Any
 import filelock
 
 from recipevis import store, video
-from recipevis.errors import SourceError
+from recipevis.errors import SourceError, disk_full
 
 # Why a video is not there: a closed list, shown in docs/data.md.
 ERRORS = {
@@ -124,7 +124,7 @@ class Source(ABC):
                     shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise SourceError(self._disk_full()) from error
+                raise SourceError(disk_full(self.folder)) from error
             raise
         self._stored[video_id] = [path]
         return path
@@ -143,9 +143,6 @@ class Source(ABC):
         lock = self.folder / ".partial" / f"{video_id}.lock"
         lock.parent.mkdir(parents=True, exist_ok=True)
         return filelock.FileLock(lock)
-
-    def _disk_full(self) -> str:
-        return f"{self.folder}: the disk is full: make room, then run the same again"
 
     def _whole(self, video_id: str, needed_s: float, partial: Path) -> Path:
         """Fetch, probe, rename; unless another process has done it while this one waited for the lock."""

@@ -15,7 +15,7 @@ from typing import Any
 import filelock
 
 from recipevis import encoding, store
-from recipevis.errors import InputError, SourceError
+from recipevis.errors import InputError, SourceError, disk_full
 from recipevis.video_source import NOT_VIDEOS, REFUSALS, FetchError, Source, digest
 
 COOKIES = ("RECIPEVIS_COOKIES", "RECIPEVIS_COOKIES_FROM_BROWSER")  # environment variables: a file, a browser's name
@@ -102,7 +102,7 @@ class YouTube(Source):
             self._cookies = cookies.getvalue().lstrip("\0")  # it empties the stream, but writes on at its old place
         except yt_dlp.utils.YoutubeDLError as error:
             if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp keeps no error number
-                raise SourceError(self._disk_full()) from error
+                raise SourceError(disk_full(self.folder)) from error
             raise FetchError(_kind(error), str(error), _retry_after_s(error)) from error
         files = [path for path in folder.iterdir() if path.suffix.lower() not in NOT_VIDEOS]
         if len(files) != 1:
@@ -144,7 +144,8 @@ def _cookies() -> str:
 
 
 class Pace:
-    """When the next video may be asked for. All threads and processes that share the file keep one pace.
+    """When the next video may be asked for. Each worker pauses for itself between two; after a refusal all do, threads
+    and processes that share the file.
 
     Args:
         path: where it is kept: when the next may be asked for, how many answers in a row were refusals, and how many
