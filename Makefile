@@ -41,6 +41,7 @@ format: setup ## mend style and form
 retry: .venv/.installed ## ask again for videos that failed (ALL=1: for good, too), up to the triplets
 	dvc repro annotations
 	$(if $(ALL),RECIPEVIS_ASK_ALL=1) dvc repro --force --single-item download
+	$(if $(ALL),RECIPEVIS_ASK_ALL=1) dvc repro --force --single-item frames
 	dvc repro manifest
 	@echo "retry: the triplets are up to date; dvc repro goes on from them, training included"
 

@@ -6,9 +6,9 @@ YouCook2's form is `{"database": {<video id>: {"subset", "duration", "recipe_typ
 
 import io
 import json
-import math
 import re
 import tarfile
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,6 +25,7 @@ SUBSETS = ("training", "validation")
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
+_LONGEST_S = 1e9  # thirty years
 _TIMEOUT_S = (20, 60)  # to connect, between two pieces of the answer
 
 
@@ -173,9 +174,10 @@ def _get(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> An
 
 def _recipe(video_id: str, subset: str, entry: dict[str, Any], where: str) -> Recipe:
     duration = _get(entry, "duration", (int, float), where)
-    if not (math.isfinite(duration) and duration > 0):
-        raise InputError(f"{where}: duration = {duration}: must be above 0")
+    if not (_is_seconds(duration) and duration > 0):
+        raise InputError(f"{where}: duration = {duration}: must be above 0, and no more than {_LONGEST_S:.0e}")
     recipe_type = str(_get(entry, "recipe_type", (str, int), where)).strip()
+    _check_text("recipe_type", recipe_type, where)
     annotations = _get(entry, "annotations", list, where)
     if not recipe_type or not annotations:
         raise InputError(f"{where}: {'no steps' if recipe_type else 'empty recipe_type'}")
@@ -185,7 +187,7 @@ def _recipe(video_id: str, subset: str, entry: dict[str, Any], where: str) -> Re
 
 def _step(number: int, entry: Any, where: str) -> Step:
     segment = _get(entry, "segment", list, where)
-    if len(segment) != 2 or not all(type(time) in (int, float) and math.isfinite(time) for time in segment):
+    if len(segment) != 2 or not all(type(time) in (int, float) and _is_seconds(time) for time in segment):
         raise InputError(f"{where}: segment = {segment!r}: must be two numbers of seconds")
     start, end = map(float, segment)
     if start < 0:
@@ -195,7 +197,21 @@ def _step(number: int, entry: Any, where: str) -> Step:
     sentence = _get(entry, "sentence", str, where).strip()
     if not sentence:
         raise InputError(f"{where}: empty sentence")
+    _check_text("sentence", sentence, where)
     return Step(number, start, end, sentence)
+
+
+def _is_seconds(value: float) -> bool:
+    """Whether a number can be a time in a video; one in JSON may be of any length, and overflow."""
+    return abs(value) <= _LONGEST_S
+
+
+def _check_text(key: str, text: str, where: str) -> None:
+    """Refuse what a CSV or UTF-8 file does not give back as it was: control characters and halves of characters."""
+    kept = text.translate({ord(letter): None for letter in "\t\n"})
+    wrong = next((letter for letter in kept if unicodedata.category(letter) in ("Cc", "Cs")), "")
+    if wrong:
+        raise InputError(f"{where}: {key} holds the character {wrong!r}")
 
 
 def summary(recipes: Sequence[Recipe]) -> dict[str, dict[str, Any]]:

@@ -3,6 +3,7 @@
 import shutil
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,9 +20,9 @@ class Item:
     Attributes:
         kind: `videos`, a cache; `work`, half-done work.
         path: the folder.
-        bytes: what the files in it take; a video that is a link to another folder's counts as nothing.
+        bytes: what the files in it take; a video that is a link counts as the link alone.
         used_s: when it was last written to, seconds since 1970.
-        busy: a process is at work in it.
+        busy: a process is at work in it; of videos: one is being fetched.
         about: where the videos come from, if it is known.
     """
 
@@ -54,13 +55,11 @@ def abandoned(found: list[Item], days: float, now_s: float | None = None) -> lis
 
 def remove(item: Item) -> bool:
     """Remove an item, unless a process has begun to work in it; whether it is gone."""
-    lock = filelock.FileLock(item.path.with_suffix(".lock"))
     try:
-        with lock.acquire(timeout=0):
+        with _unused(item.kind, item.path):
             shutil.rmtree(item.path)
     except filelock.Timeout:
         return False
-    item.path.with_suffix(".lock").unlink(missing_ok=True)
     return True
 
 
@@ -73,12 +72,32 @@ def _item(kind: str, path: Path) -> Item:
     used_s = max([path.stat().st_mtime, *(status.st_mtime for status in files)])
     note = path / ABOUT
     about = note.read_text(encoding="utf-8").strip() if kind == "videos" and note.is_file() else ""
-    return Item(kind, path, sum(status.st_size for status in files), used_s, kind == "work" and _locked(path), about)
+    return Item(kind, path, sum(status.st_size for status in files), used_s, _busy(kind, path), about)
 
 
-def _locked(path: Path) -> bool:
+def _busy(kind: str, path: Path) -> bool:
     try:
-        with filelock.FileLock(path.with_suffix(".lock")).acquire(timeout=0):
+        with _unused(kind, path):
             return False
     except filelock.Timeout:
         return True
+
+
+@contextmanager
+def _unused(kind: str, path: Path) -> Iterator[None]:
+    """Hold the lock of a folder of half-done work; see that none of a source's videos is being fetched.
+
+    Raises:
+        filelock.Timeout: a process is at work.
+    """
+    if kind == "videos":  # each has a lock of its own; a download of thousands leaves more than one may hold
+        for lock in path.glob(".partial/*.lock"):
+            with filelock.FileLock(lock).acquire(timeout=0):
+                pass
+        yield
+        return
+    lock = path.with_suffix(".lock")
+    with filelock.FileLock(lock).acquire(timeout=0):
+        yield
+        if not path.exists():
+            lock.unlink()  # while it is held: whoever waits for one that is gone makes another

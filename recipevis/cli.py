@@ -171,7 +171,8 @@ def clean(
     from recipevis import cleaning, store
 
     found = cleaning.items()
-    gone = cleaning.abandoned(found, days) + [item for item in found if videos and item.kind == "videos"]
+    caches = [item for item in found if videos and item.kind == "videos" and not item.busy]
+    gone = cleaning.abandoned(found, days) + caches
     print(f"{store.home()}: {_megabytes(sum(item.bytes for item in found))}")
     for item in found:
         about = "a process is at work" if item.busy else "to be removed" if item in gone else ""

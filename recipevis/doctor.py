@@ -11,7 +11,7 @@ from pathlib import Path
 
 import requests
 
-from recipevis import annotations, disk, encoding, store, video_source
+from recipevis import annotations, disk, encoding, store, video_source, youtube
 from recipevis.annotations import SUBSETS, Recipe
 from recipevis.errors import InputError
 from recipevis.kitchen import recipes as kitchen
@@ -86,13 +86,19 @@ def _videos(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterato
             yield Finding("JavaScript for yt-dlp", "ok", runtime)
         else:
             yield Finding("JavaScript for yt-dlp", "missing", "no deno, node, bun or qjs", "pip install deno")
-        shown = [name for name in ("RECIPEVIS_COOKIES", "RECIPEVIS_COOKIES_FROM_BROWSER") if os.environ.get(name)]
-        if shown:
-            yield Finding("cookies", "ok", f"from {shown[0]}")
-        else:
-            yield Finding("cookies", "note", "none: about 300 videos an hour as a guest", "set RECIPEVIS_COOKIES")
+        yield _cookies()
     if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
         yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
+
+
+def _cookies() -> Finding:
+    shown = [name for name in youtube.COOKIES if os.environ.get(name)]
+    if not shown:
+        return Finding("cookies", "note", "none: about 300 videos an hour as a guest", "set RECIPEVIS_COOKIES")
+    file = store.user_path(os.environ[shown[0]])
+    if shown[0] == youtube.COOKIES[0] and not file.is_file():
+        return Finding("cookies", "missing", f"{file}: no such file", "set RECIPEVIS_COOKIES")
+    return Finding("cookies", "ok", f"from {shown[0]}")
 
 
 def _folder(folder: Path, recipes: Sequence[Recipe] | None) -> Finding:
@@ -191,6 +197,8 @@ def _device_number(path: Path) -> int:
 
 
 def _git() -> Finding:
+    if not shutil.which("git"):
+        return Finding("git", "missing", "dvc exp run makes commits", "install git")
     named = [subprocess.run(["git", "config", key], capture_output=True).stdout for key in ("user.name", "user.email")]
     if all(named):
         return Finding("git", "ok", "knows your name and e-mail")

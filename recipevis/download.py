@@ -14,7 +14,7 @@ from recipevis.video_source import PASSING, FetchError, Source
 
 COLUMNS = ("video_id", "subset", "recipe_type", "status", "error", "flags", "file", "bytes", "sha256", "duration_s")
 # A video with a flag is kept.
-FLAGS = {"short": "it ends before the middle of a step; asked for a second time, it came no longer"}
+FLAGS = {"short": "it ends before a step's middle is shown; asked for a second time, no longer one came"}
 LOG_COLUMNS = ("video_id", "status", "error", "tries", "message")
 
 
@@ -78,11 +78,17 @@ def _result(recipe: Recipe, source: Source) -> dict[str, Any]:
     needed_s = max(step.middle_s for step in recipe.steps)
     try:
         path = source.get(recipe.video_id, needed_s)
-        duration = video.probe(path)
+        try:
+            duration = video.probe(path)
+        except video.VideoError:  # stored whole, spoilt since
+            source.drop_spoilt(recipe.video_id)
+            result["tries"] = 1
+            path = source.get(recipe.video_id, needed_s)
+            duration = video.probe(path)
     except FetchError as error:
         return result | {"error": error.kind, "message": str(error)}
-    except video.VideoError as error:  # stored whole, spoilt since
+    except video.VideoError as error:
         return result | {"error": "damaged", "message": f"{path.resolve()}: {error}"}
     found = {"bytes": path.stat().st_size, "sha256": store.sha256(path), "duration_s": round(duration, 3)}
-    flags = "short" if duration < needed_s else ""
+    flags = "short" if duration <= needed_s else ""
     return result | {"status": "ok", "flags": flags, "file": path.name} | found

@@ -4,6 +4,11 @@ Whatever is raised from here is told in one line on stderr; anything else is a b
 """
 
 
+def disk_full(where: object) -> str:
+    """What is said of a full disk, and of a quota that is used up."""
+    return f"{where}: the disk is full: make room, then run the same again"
+
+
 class RecipeVisError(Exception):
     """Base of every error that is explained to the user. Never raised itself."""
 

@@ -39,6 +39,9 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
         raise InputError("no triplets to export: data/triplets.csv has no rows; data/frames.csv says why")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise InputError(f"{folder}: exists already; name a new folder")
+    for frame in sorted({*triplets["image"], *triplets["previous_image"]} - {""}):
+        if not Path(frame).is_file():
+            raise InputError(f"{frame}: missing; `dvc repro frames`, or `dvc checkout`, brings it back")
     counts = {}
     for subset, split in SPLITS.items():
         rows = triplets[triplets["subset"] == subset]
@@ -66,8 +69,5 @@ def _put(frame: Path, target: Path) -> None:
     """A copy, by the file system's own means where it shares blocks. No link: frames are links into DVC's cache."""
     if target.exists():
         return
-    try:
-        shutil.copyfile(frame, target)
-    except FileNotFoundError:
-        raise InputError(f"{frame}: missing; `dvc repro frames`, or `dvc checkout`, brings it back") from None
+    shutil.copyfile(frame, target)
     os.chmod(target, 0o644)

@@ -61,8 +61,9 @@ def extract(
     (work / "frames").mkdir(exist_ok=True)
     (work / "rows").mkdir(exist_ok=True)
     files = dict(zip(videos["video_id"], videos["file"], strict=True))
-    save = partial(_video, files=files, source=source, pixels=pixels, resize=resize, work=work)
-    rows = execution.each(save, recipes, workers, "frames, by video", _failed, dask)
+    save = partial(_video, source=source, pixels=pixels, resize=resize, work=work)
+    items = [(recipe, files[recipe.video_id]) for recipe in recipes]
+    rows = execution.each(save, items, workers, "frames, by video", _failed, dask)
     table = pd.DataFrame([row for steps in rows for row in steps], columns=COLUMNS)
     table["file"] = [f"{folder}/{name}" if name else "" for name in table["file"]]
     return table
@@ -72,18 +73,18 @@ def _failed(rows: list[dict[str, Any]]) -> bool:
     return all(row["status"] == "failed" for row in rows)
 
 
-def _video(
-    recipe: Recipe, files: dict[str, str], source: Source, pixels: int, resize: str, work: Path
-) -> list[dict[str, Any]]:
-    """One video's rows; done once all its frames lie in the work folder."""
+def _video(item: tuple[Recipe, str], source: Source, pixels: int, resize: str, work: Path) -> list[dict[str, Any]]:
+    """The rows of a recipe and its video's file; done once all its frames lie in the work folder."""
+    recipe, file = item
     kept = work / "rows" / f"{recipe.video_id}.json"
     rows = json.loads(kept.read_text(encoding="utf-8")) if kept.exists() else None
     if rows is None or not all((work / "frames" / row["file"]).exists() for row in rows if row["file"]):
         rows = [
             _row(recipe, step, shot, pixels, resize, work / "frames")
-            for step, shot in zip(recipe.steps, _shots(recipe, files[recipe.video_id], source), strict=True)
+            for step, shot in zip(recipe.steps, _shots(recipe, file, source), strict=True)
         ]
-        store.write_json(kept, rows)
+        if not any(row["error"] == "video_gone" for row in rows):  # else a run that goes on asks again
+            store.write_json(kept, rows)
     return rows
 
 

@@ -36,7 +36,7 @@ class _Rate(ProgressColumn):
 
 
 class Meter:
-    """Counts what is done. `advance` may be called from any thread."""
+    """Counts what is done, in one thread: `execution.each` counts in the one that waits for the others."""
 
     def __init__(self, label: str, total: int, done: int = 0):
         self.label, self.total, self.done, self.note = label, total, done, ""

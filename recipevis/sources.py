@@ -42,11 +42,17 @@ class Local(Source):
         InputError: no such folder.
     """
 
+    listed = (*Source.listed, "_files")
+
     def __init__(self, videos: Path):
-        if not videos.is_dir():
-            raise InputError(f"{videos}: no such folder (dataset.videos_dir)")
+        self._videos = videos
         super().__init__(f"local-{digest(videos.resolve().as_posix())}", f"links into {videos.resolve()}")
-        self._videos, self._files = videos, by_id(videos, videos.rglob("*"))
+
+    def _list(self) -> None:
+        if not self._videos.is_dir():
+            raise InputError(f"{self._videos}: no such folder (dataset.videos_dir)")
+        super()._list()
+        self._files = by_id(self._videos, self._videos.rglob("*"))
 
     def _fetch(self, video_id: str, folder: Path) -> Path:
         if video_id not in self._files:

@@ -20,6 +20,10 @@ from typing import Any
 import filelock
 import platformdirs
 
+# Read once: it can't be read without being set, and between the two another thread would make files open to all.
+_UMASK = os.umask(0o077)
+os.umask(_UMASK)
+
 
 def home() -> Path:
     """The folder for videos and half-done work: `RECIPEVIS_HOME`, or the user's cache folder."""
@@ -43,19 +47,13 @@ def replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}.", suffix=path.suffix)
     os.close(handle)
-    os.chmod(name, 0o666 & ~_umask())
+    os.chmod(name, 0o666 & ~_UMASK)
     temporary = Path(name)
     try:
         yield temporary
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def write_text(path: Path, text: str) -> None:
@@ -112,7 +110,7 @@ def work_folder(stage: str, inputs: str, results: Sequence[Path] = (), keep: boo
             results, it deletes them, and the work of days is taken up again from what was kept.
 
     Raises:
-        AlreadyMade: the folder was locked, and when it was free all of `results` were there.
+        AlreadyMade: the folder was locked, and when it was free the work was finished and all of `results` were there.
     """
     folder = work_path(stage, inputs)
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -122,7 +120,8 @@ def work_folder(stage: str, inputs: str, results: Sequence[Path] = (), keep: boo
     except filelock.Timeout:
         print(f"{stage}: another process is at the same work; waiting for it to end", file=sys.stderr, flush=True)
         lock.acquire()
-        if results and all(result.exists() for result in results):
+        # Finished work has moved away; where it still lies there, the other crashed, and the results are old ones.
+        if results and not folder.exists() and all(result.exists() for result in results):
             lock.release()
             raise AlreadyMade from None
     done = folder.with_suffix(".done")

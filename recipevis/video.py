@@ -8,6 +8,7 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,16 +65,27 @@ class _Index:
     """Every packet of a file's video stream, read without decoding.
 
     So nothing rests on the header's duration, frame rate or number of frames, which may be wrong or missing.
+
+    `restarts`: the times begin anew in the middle, as in two files joined into one. What follows can't be placed and is
+    left out, and a seek may land behind it.
     """
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
         self.pts: list[int] = []  # by place
         shown: list[_Packet] = []
-        keys, first, durations = [], None, {}
+        keys, first, durations, reached = [], None, {}, None
+        self.restarts = False
         for packet in container.demux(stream):
             pts = packet.dts if packet.pts is None else packet.pts  # AVI has no other
             if pts is None:  # the end of the stream
                 continue
+            if packet.dts is not None:
+                # Where a container has no decoding times, those guessed may step back a little within a group.
+                slack = 0 if packet.is_keyframe else 1 / stream.time_base
+                if reached is not None and packet.dts < reached - slack:
+                    self.restarts = True
+                    break
+                reached = packet.dts
             place = len(self.pts)
             self.pts.append(pts)
             if packet.is_keyframe:
@@ -107,7 +119,7 @@ def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
     if not container.streams.video:
         container.close()
         raise VideoError("no_video_stream", "it holds no video stream")
-    stream = container.streams.video[0]
+    stream = container.streams.best("video")  # the first may be a cover
     stream.codec_context.thread_count = 1  # the work is spread over videos
     return container, stream
 
@@ -129,7 +141,7 @@ def probe(path: Path) -> float:
             index = _Index(container, stream)
         except av.FFmpegError as error:
             raise VideoError("unreadable", _told(error)) from error
-        if _Decoder(container, stream, index).shot(index.shown[0]).picture is None:
+        if _Decoder(path, container, stream, index).shot(index.shown[0]).picture is None:
             raise VideoError("undecodable", "its first frame can't be decoded")
         return float((index.end - index.start) * stream.time_base)
 
@@ -155,23 +167,26 @@ def shots(path: Path, times_s: Sequence[float]) -> list[Shot]:
             return [Shot(None, error.reason)] * len(times_s)
         except av.FFmpegError:
             return [Shot(None, "unreadable")] * len(times_s)
-        decoder = _Decoder(container, stream, index)
+        decoder = _Decoder(path, container, stream, index)
+        late = Shot(None, "undecodable" if index.restarts else "past_end")
         found: dict[float, Shot] = {}
         for time in sorted(set(times_s)):
             # A binary fraction just below 3/10 must not miss the frame that is shown from 3/10 on.
             pts = index.start + Fraction(time).limit_denominator(1_000_000) / stream.time_base
-            found[time] = Shot(None, "past_end") if pts >= index.end else decoder.shot(index.at(pts))
+            found[time] = late if pts >= index.end else decoder.shot(index.at(pts))
         return [found[time] for time in times_s]
 
 
 class _Decoder:
     """Decodes single frames of one open file."""
 
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream, index: _Index):
-        self._container, self._stream, self._index = container, stream, index
+    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, index: _Index):
+        self._path, self._container, self._stream, self._index = path, container, stream, index
 
     def shot(self, wanted: _Packet) -> Shot:
         """The picture of a packet, if each packet that it may rest on was decoded without a fault."""
+        if self._index.restarts:
+            return self._shot_without_seeking(wanted)
         if self._stream.codec_context.name in _SKIPPING and (frame := self._decode_references(wanted)) is not None:
             return self._shown(frame)
         first = self._index.pts[wanted.key]
@@ -181,6 +196,22 @@ class _Decoder:
             # The file was wrong about its key frames, or some packets are never shown: decode it all.
             frame, missing, faults = self._decode(wanted, needed, from_start=True)
         return Shot(None, "undecodable") if frame is None or faults else self._shown(frame)
+
+    def _shot_without_seeking(self, wanted: _Packet) -> Shot:
+        """The same where the times restart: decoded from the beginning, and no further than to where they do."""
+
+        def frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+            for packet in islice(container.demux(stream), len(self._index.pts)):
+                yield from packet.decode()
+            yield from stream.codec_context.decode(None)  # what waits for its turn to be shown
+
+        container, stream = _open(self._path)
+        with container:
+            try:
+                found = next((frame for frame in frames(container, stream) if frame.pts == wanted.pts), None)
+            except av.FFmpegError:
+                found = None
+            return Shot(None, "undecodable") if found is None or found.is_corrupt else self._shown(found)
 
     def _decode_references(self, wanted: _Packet) -> av.VideoFrame | None:
         """The wanted frame, decoded from its key frame without the pictures that no other rests on.

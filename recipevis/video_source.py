@@ -12,13 +12,15 @@ import shutil
 import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import filelock
 
 from recipevis import store, video
-from recipevis.errors import SourceError
+from recipevis.errors import SourceError, disk_full
 
 # Why a video is not there: a closed list, shown in docs/data.md.
 ERRORS = {
@@ -41,6 +43,7 @@ ASK_ALL = "RECIPEVIS_ASK_ALL"  # environment variable: not empty: ask again for 
 ABOUT = ".source"  # in a source's folder: where its videos come from, for people
 # Files that lie beside videos under the same name.
 NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
+NOT_VIDEOS |= {".m4a", ".mp3", ".aac", ".opus", ".ogg", ".wav", ".flac"}
 
 
 class FetchError(Exception):
@@ -68,23 +71,23 @@ class Source(ABC):
     """
 
     remote = False  # asked over a network: remembers what failed for good, asks twice for what came too short
-    run: str  # stands for this source and its copies in other processes
-
-    def __new__(cls, *arguments: Any, **named: Any):
-        """Note what it is made from: see `__reduce__`."""
-        source = super().__new__(cls)
-        source.run, source._arguments = uuid.uuid4().hex, (arguments, named)
-        return source
-
-    def __reduce__(self):
-        # Sent to another process as what it was made from, and made there once a run: its lists of files may be long.
-        return _copy, (type(self), *self._arguments, self.run)
+    listed = ("_stored",)  # attributes that `_list` sets
 
     def __init__(self, name: str, about: str = ""):
-        self._about = about
+        self.run = uuid.uuid4().hex  # stands for this source and its copies in other processes
+        self._about, self._asks_all = about, bool(os.environ.get(ASK_ALL))
         self.folder = store.home() / "videos" / name
+        self._list()
+
+    def _list(self) -> None:
+        """List the files that there are."""
         self.folder.mkdir(parents=True, exist_ok=True)
         self._stored = by_id(self.folder, self.folder.iterdir())
+
+    def __reduce__(self):
+        # With what the environment said here, which another machine's need not; without lists, which may be long.
+        state = {name: value for name, value in vars(self).items() if name not in self.listed}
+        return _copy, (_Sent(self.run, type(self), state),)
 
     @abstractmethod
     def _fetch(self, video_id: str, folder: Path) -> Path:
@@ -103,7 +106,7 @@ class Source(ABC):
 
         Args:
             video_id: as annotated; `annotations` has refused what can't be the name of a file.
-            needed_s: a shorter one, seconds, is asked for a second time where `remote`; the longer of both is kept.
+            needed_s: one that isn't longer, seconds, is asked for twice where `remote`; the longer of both is kept.
 
         Raises:
             FetchError: it can't be had, or is damaged; or couldn't for good when it was asked for before.
@@ -111,10 +114,9 @@ class Source(ABC):
         """
         if path := self.stored(video_id):
             return path
-        partial = self.folder / ".partial" / video_id
-        partial.parent.mkdir(exist_ok=True)
+        partial = self.folder / ".partial" / f"{video_id}.new"  # no id with an ending is another's lock
         try:
-            with filelock.FileLock(partial.with_name(f"{video_id}.lock")):
+            with self._locked(video_id):
                 shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
                 try:
                     path = self._whole(video_id, needed_s, partial)
@@ -122,13 +124,25 @@ class Source(ABC):
                     shutil.rmtree(partial, ignore_errors=True)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise SourceError(self._disk_full()) from error
+                raise SourceError(disk_full(self.folder)) from error
             raise
         self._stored[video_id] = [path]
         return path
 
-    def _disk_full(self) -> str:
-        return f"{self.folder}: the disk is full: make room, then run the same again"
+    def drop_spoilt(self, video_id: str) -> None:
+        """Take a video out of the store that was whole once and is no longer, so that `get` fetches it anew."""
+        with self._locked(video_id):
+            path = self.stored(video_id)  # another process may have mended it meanwhile
+            if path:
+                try:
+                    video.probe(path)
+                except video.VideoError:
+                    path.unlink()
+
+    def _locked(self, video_id: str) -> filelock.FileLock:
+        lock = self.folder / ".partial" / f"{video_id}.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        return filelock.FileLock(lock)
 
     def _whole(self, video_id: str, needed_s: float, partial: Path) -> Path:
         """Fetch, probe, rename; unless another process has done it while this one waited for the lock."""
@@ -136,13 +150,12 @@ class Source(ABC):
         if made:
             return made[0]
         note = self.folder / ".failed" / f"{video_id}.json"
-        if self.remote and note.exists() and not os.environ.get(ASK_ALL):
+        if self.remote and note.exists() and not self._asks_all:
             raise FetchError(**json.loads(note.read_text(encoding="utf-8")))
         try:
             fetched, duration_s = self._probed(video_id, partial / "first")
-            if self.remote and duration_s < needed_s:
-                again, longer_s = self._probed(video_id, partial / "second")
-                fetched = again if longer_s > duration_s else fetched
+            if self.remote and duration_s <= needed_s:
+                fetched = self._longer(video_id, fetched, duration_s, partial / "second")
         except FetchError as error:
             if self.remote and error.kind in PERMANENT:
                 store.write_json(note, {"kind": error.kind, "message": str(error)})
@@ -153,6 +166,16 @@ class Source(ABC):
         path = self.folder / f"{video_id}{fetched.suffix}"
         os.replace(fetched, path)
         return path
+
+    def _longer(self, video_id: str, fetched: Path, duration_s: float, folder: Path) -> Path:
+        """What a second ask brings, if it is longer than what has come; a refusal alone ends both."""
+        try:
+            again, longer_s = self._probed(video_id, folder)
+        except FetchError as error:
+            if error.kind in REFUSALS:
+                raise
+            return fetched
+        return again if longer_s > duration_s else fetched
 
     def _probed(self, video_id: str, folder: Path) -> tuple[Path, float]:
         """A fetched file and its seconds."""
@@ -165,18 +188,22 @@ class Source(ABC):
             raise FetchError("damaged", f"{name}: {error}") from error
 
 
-_COPIES: dict[str, Source] = {}  # of this process, by run
+@dataclass(frozen=True)
+class _Sent:
+    """A source on its way to another process; one run's are equal."""
+
+    run: str
+    kind: type[Source] = field(compare=False)
+    state: dict[str, Any] = field(compare=False)
 
 
-def _copy(kind: type[Source], arguments: tuple, named: dict[str, Any], run: str) -> Source:
-    """The copy of another process's source."""
-    if run not in _COPIES:
-        _COPIES.clear()
-        copy = kind.__new__(kind, *arguments, **named)
-        copy.run = run
-        copy.__init__(*arguments, **named)
-        _COPIES[run] = copy
-    return _COPIES[run]
+@lru_cache(maxsize=1)
+def _copy(sent: _Sent) -> Source:
+    """The copy of another process's source, made once a run."""
+    copy = sent.kind.__new__(sent.kind)
+    vars(copy).update(sent.state)
+    copy._list()
+    return copy
 
 
 def digest(*texts: str) -> str:

@@ -1,5 +1,6 @@
 """Videos through yt-dlp, at a pace that is tolerated."""
 
+import io
 import json
 import os
 import random
@@ -14,9 +15,10 @@ from typing import Any
 import filelock
 
 from recipevis import encoding, store
-from recipevis.errors import SourceError
+from recipevis.errors import InputError, SourceError, disk_full
 from recipevis.video_source import NOT_VIDEOS, REFUSALS, FetchError, Source, digest
 
+COOKIES = ("RECIPEVIS_COOKIES", "RECIPEVIS_COOKIES_FROM_BROWSER")  # environment variables: a file, a browser's name
 REFUSALS_IN_A_ROW = 5  # and asking on would only make it worse
 UNANSWERED_IN_A_ROW = 20  # videos without an answer: more likely there is no network than that all of them are gone
 # Times that one video is asked for: yt-dlp's own retries don't cover every request. No more, since a video that is
@@ -31,7 +33,7 @@ class YouTube(Source):
     """Downloads through yt-dlp, from YouTube or whatever else it knows.
 
     Cookies and proxy come from the environment: `RECIPEVIS_COOKIES` (a file), `RECIPEVIS_COOKIES_FROM_BROWSER` (a
-    browser's name), `RECIPEVIS_PROXY` (an address).
+    browser's name), `RECIPEVIS_PROXY` (an address), and are read once.
 
     Args:
         url: the address, with `{video_id}` in it.
@@ -40,6 +42,9 @@ class YouTube(Source):
         timeout_s: seconds without an answer that end a request.
         pause_s: shortest and longest pause between two videos, seconds.
         backoff_s: pause after a refusal, seconds; it doubles with each further one in a row.
+
+    Raises:
+        InputError: cookies are named that can't be read.
     """
 
     remote = True
@@ -48,8 +53,8 @@ class YouTube(Source):
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
         super().__init__(f"youtube-{digest(url, format)}", f"{url}, {format}")
-        self._url = url
-        self._pace = Pace(self.folder / ".partial" / "pace.json", self.run, tuple(pause_s), backoff_s)
+        self._url, self._cookies = url, _cookies()
+        self._pace = Pace(self.folder / ".pace.json", self.run, tuple(pause_s), backoff_s)
         self._options = {
             "format": format,
             "retries": retries,
@@ -61,12 +66,7 @@ class YouTube(Source):
             "quiet": True,
             "noprogress": True,
             "logger": _Silent(),
-            "ffmpeg_location": encoding.FFMPEG,
         }
-        if cookies := os.environ.get("RECIPEVIS_COOKIES"):
-            self._options["cookiefile"] = cookies
-        if browser := os.environ.get("RECIPEVIS_COOKIES_FROM_BROWSER"):
-            self._options["cookiesfrombrowser"] = (browser,)
         if proxy := os.environ.get("RECIPEVIS_PROXY"):
             self._options["proxy"] = proxy
 
@@ -92,22 +92,60 @@ class YouTube(Source):
     def _ask(self, video_id: str, folder: Path) -> Path:
         import yt_dlp  # other sources need not wait for it
 
-        options = self._options | {"outtmpl": str(folder / "video.%(ext)s")}
+        options = self._options | {"outtmpl": _literally(folder) + "/video.%(ext)s", "ffmpeg_location": encoding.FFMPEG}
+        cookies = io.StringIO(self._cookies)  # no file, since yt-dlp writes to it what the server set
+        if self._cookies:
+            options["cookiefile"] = cookies
         try:
             with yt_dlp.YoutubeDL(options) as downloader:
                 downloader.extract_info(self._url.replace("{video_id}", video_id))
+            self._cookies = cookies.getvalue().lstrip("\0")  # it empties the stream, but writes on at its old place
         except yt_dlp.utils.YoutubeDLError as error:
             if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp keeps no error number
-                raise SourceError(self._disk_full()) from error
+                raise SourceError(disk_full(self.folder)) from error
             raise FetchError(_kind(error), str(error), _retry_after_s(error)) from error
-        files = [path for path in folder.iterdir() if path.suffix not in NOT_VIDEOS]
+        files = [path for path in folder.iterdir() if path.suffix.lower() not in NOT_VIDEOS]
         if len(files) != 1:
-            raise FetchError("other", f"{len(files)} files came")
+            raise FetchError("other", f"{len(files)} files of video came")
         return files[0]
 
 
+def _literally(folder: Path) -> str:
+    """A path in yt-dlp's template of a name, where `%` begins a field and `$` a variable of the environment."""
+    return str(folder).replace("%", "%%").replace("$", "%(_|$)s")  # the second: a field that is never there, or `$`
+
+
+def _cookies() -> str:
+    """The cookies that the user named, in Netscape's form; empty where none are named.
+
+    Raises:
+        InputError: there are none, or they can't be read.
+    """
+    named = {variable: os.environ[variable] for variable in COOKIES if os.environ.get(variable)}
+    if not named:
+        return ""
+    from yt_dlp.cookies import CookieLoadError, YoutubeDLCookieJar, load_cookies
+
+    every, text = YoutubeDLCookieJar(), io.StringIO()
+    for variable, value in named.items():
+        file = store.user_path(value) if variable == COOKIES[0] else None
+        if file and not file.is_file():
+            raise InputError(f"{variable}: {file}: no such file")
+        try:
+            found = list(load_cookies(*((file, None) if file else (None, (value,))), None))
+        except CookieLoadError as error:
+            raise InputError(f"{variable}: {value}: can't be read: {error.__context__}") from error
+        if not found:
+            raise InputError(f"{variable}: {value}: holds no cookies")
+        for cookie in found:
+            every.set_cookie(cookie)
+    every.save(text)
+    return text.getvalue()
+
+
 class Pace:
-    """When the next video may be asked for. All threads and processes that share the file keep one pace.
+    """When the next video may be asked for. Each worker pauses for itself between two; after a refusal all do, threads
+    and processes that share the file.
 
     Args:
         path: where it is kept: when the next may be asked for, how many answers in a row were refusals, and how many
@@ -126,7 +164,7 @@ class Pace:
 
     @contextmanager
     def _state(self):
-        self._path.parent.mkdir(exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True)
         with filelock.FileLock(self._path.with_suffix(".lock")):
             state = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
             before = dict(state)

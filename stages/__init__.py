@@ -36,7 +36,7 @@ import torch
 from ruamel.yaml import YAML
 
 from recipevis import processes, store
-from recipevis.errors import InputError, RecipeVisError
+from recipevis.errors import InputError, RecipeVisError, disk_full
 from recipevis.fusers import FUSERS
 from recipevis.parameters import Parameters, load
 
@@ -66,7 +66,7 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _stop(stage, f"{error.filename or store.home()}: the disk is full: make room, then run the same again", 3)
+        _stop(stage, disk_full(error.filename or store.home()), 3)
     if not leads():
         return
     timing = Path("logs/timing.json")

@@ -71,6 +71,23 @@ def test_what_is_abandoned_goes_and_what_is_worked_on_stays(home):
     assert store.home().is_dir()
 
 
+def test_videos_of_a_running_download_are_left_and_it_goes_on_without_its_folder(home):
+    source = sources.Kitchen(3)
+    name = f"videos/{source.folder.name}"
+    source.get("training-0000")
+    seen = cleaning.items()
+    with source._locked("training-0001"):
+        assert not cleaning.remove(next(item for item in seen if item.name == name))
+        assert [item.name for item in cleaning.items() if item.busy] == [name]
+        told = clean("--yes", "--videos")
+        assert "(the toy kitchen, seed 3)  a process is at work" in told
+        assert "videos/kitchen-0: removed" in told
+        assert source.stored("training-0000")
+    assert f"{name}: removed" in clean("--yes", "--videos")
+    assert not source.folder.exists()
+    assert source.get("training-0000").exists()  # between two videos nobody holds a lock
+
+
 def test_work_that_a_process_takes_up_meanwhile_is_left(home):
     (old,) = (item for item in cleaning.items() if item.name == "work/train/old")
     with filelock.FileLock(home / "work/train/old.lock"):

@@ -76,7 +76,7 @@ def test_a_folder_is_looked_into_for_the_annotated_videos(parameters, tmp_path):
     assert look()[1].state == "ok"
 
 
-def test_the_papers_run(parameters, monkeypatch):
+def test_the_papers_run(parameters, monkeypatch, tmp_path):
     def refuse(*arguments, **options):
         raise requests.ConnectionError("no route to host")
 
@@ -88,9 +88,11 @@ def test_the_papers_run(parameters, monkeypatch):
     assert backbone.remedy == "connect, or set backbone.source: folder"
     found = states(parameters("params/paper.yaml"))
     assert found["backbone"] == found["JavaScript for yt-dlp"] == "missing"
-    assert found["cookies"] == "note"
+    assert (found["cookies"], found["git"]) == ("note", "missing")
     monkeypatch.setattr(doctor.shutil, "which", lambda name: "deno" if name == "deno" else None)
-    monkeypatch.setenv("RECIPEVIS_COOKIES", "cookies.txt")
+    monkeypatch.setenv("RECIPEVIS_COOKIES", str(tmp_path / "cookies.txt"))
+    assert states(parameters("params/paper.yaml"))["cookies"] == "missing"
+    (tmp_path / "cookies.txt").touch()
     found = states(parameters("params/paper.yaml"))
     assert (found["cookies"], found["JavaScript for yt-dlp"]) == ("ok", "ok")
 

@@ -6,7 +6,7 @@ import threading
 import numpy as np
 import pytest
 
-from recipevis import encoding, video_source
+from recipevis import encoding, sources, video_source
 from recipevis.annotations import Recipe, Step
 from recipevis.download import COLUMNS, LOG_COLUMNS, download
 from recipevis.errors import SourceError
@@ -78,9 +78,40 @@ def test_an_interrupted_run_goes_on_and_ends_the_same(tmp_path):
     assert undisturbed.to_csv() == table.to_csv()
 
 
-def test_a_video_spoilt_in_the_store_is_a_row(tmp_path):
+def test_a_video_that_ends_at_the_middle_of_a_step_is_short(tmp_path):
+    late = Recipe("b", "training", "101", 2.0, (Step(0, 1.0, 3.0, "stir"),))
+    table, _ = download([late], Counting(), 1, tmp_path)
+    assert list(table["flags"]) == ["short"]  # as frames says `past_end` of it
+
+
+def test_a_video_spoilt_in_the_store_is_fetched_once_more(tmp_path):
     source = Counting()
-    source.get("b").write_bytes(b"noise")
+    whole = source.get("b").read_bytes()
+    (source.folder / "b.mkv").write_bytes(b"noise")
+    table, log = download(RECIPES[:1], source, 1, tmp_path)
+    assert list(table.error) == [""]
+    assert list(log.tries) == [1]
+    assert (source.folder / "b.mkv").read_bytes() == whole
+    assert source.asked == ["b", "b"]
+
+
+def test_a_link_to_a_video_spoilt_since_is_a_row_and_the_users_file_stays(tmp_path):
+    (tmp_path / "videos").mkdir()
+    file = tmp_path / "videos/b.mkv"
+    encoding.write(file, np.full((4, 32, 32, 3), 10, np.uint8), rate=2)
+    source = sources.Local(tmp_path / "videos")
+    source.get("b")
+    file.write_bytes(b"noise")
     table, log = download(RECIPES[:1], source, 1, tmp_path)
     assert list(table.error) == ["damaged"]
-    assert log.message[0].startswith(f"{source.folder / 'b.mkv'}: it can't be read: ")
+    assert log.message[0].startswith(f"{file}: it can't be read: ")
+    assert file.read_bytes() == b"noise"
+    assert source.stored("b") is None
+
+
+def test_no_id_is_in_anothers_way(tmp_path):
+    source, ids = Counting(), ["a", "a.lock", "a.new", "a.json", "pace"]
+    table, _ = download([recipe(video_id) for video_id in ids], source, 1, tmp_path)
+    assert set(table.status) == {"ok"}
+    assert list(table.file) == [f"{video_id}.mkv" for video_id in ids]
+    assert [source.stored(video_id).name for video_id in ids] == list(table.file)

@@ -2,6 +2,8 @@
 
 import os
 import signal
+import threading
+from concurrent.futures import Future
 
 import numpy as np
 import pytest
@@ -21,14 +23,25 @@ def test_results_are_in_the_items_order():
     assert execution.each(lambda x: x * x, range(20), 4, "square", _never) == [x * x for x in range(20)]
 
 
-def test_what_a_call_raises_ends_everything():
-    def broken(number):
-        if number == 3:
-            raise InputError("three")
-        return number
+def test_what_a_call_raises_ends_everything(monkeypatch):
+    called, cancelled, all_cancelled, cancel = [], [], threading.Event(), Future.cancel
 
-    with pytest.raises(InputError, match="three"):
+    def counted(future):
+        cancelled.append(cancel(future))
+        if len(cancelled) == 100:
+            all_cancelled.set()
+
+    def broken(number):
+        called.append(number)
+        if number == 0:
+            raise InputError("zero")
+        if not all_cancelled.wait(5):
+            all_cancelled.set()  # so that the test fails soon
+
+    monkeypatch.setattr(Future, "cancel", counted)
+    with pytest.raises(InputError, match="zero"):
         execution.each(broken, range(100), 2, "count", _never)
+    assert len(called) <= 3, "the broken one, and those that had begun"
 
 
 def test_no_scheduler_is_told_in_one_line(monkeypatch):

@@ -57,6 +57,7 @@ def test_a_missing_frame_is_named(table, tmp_path):
     (tmp_path / "frames/training_01.png").unlink()
     with pytest.raises(InputError, match=r"frames/training_01.png: missing"):
         export(table, "white", 16, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
 
 
 def test_no_triplets_are_no_success(table, tmp_path):

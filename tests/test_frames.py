@@ -98,9 +98,11 @@ def test_a_video_that_left_the_store_is_fetched_again(source, tmp_path, monkeypa
     def refuse(*arguments):
         raise video_source.FetchError("removed", "gone")
 
-    monkeypatch.setattr(source, "_fetch", refuse)
-    errors = extract(RECIPES[:2], FILES, source, tmp_path / "three").groupby("video_id").error.unique()
+    with monkeypatch.context() as patch:
+        patch.setattr(source, "_fetch", refuse)
+        errors = extract(RECIPES[:2], FILES, source, tmp_path / "three").groupby("video_id").error.unique()
     assert [list(error) for error in errors] == [[""], ["video_gone"]]
+    assert extract(RECIPES, FILES, source, tmp_path / "three").to_csv() == rows, "what was gone is asked for again"
 
 
 def test_a_step_past_the_end_is_a_row(source, tmp_path):

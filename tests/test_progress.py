@@ -1,7 +1,6 @@
 import io
 import re
 import sys
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -105,10 +104,3 @@ def test_a_bar_on_a_terminal(monkeypatch):
     assert "train" in shown
     assert "4/4" in shown
     assert "loss 0.25" in shown
-
-
-def test_threads_may_count_together(capsys):
-    with meter("videos", 4000) as counted, ThreadPoolExecutor(8) as pool:
-        for _ in range(4000):
-            pool.submit(counted.advance)
-    assert counted.done == 4000

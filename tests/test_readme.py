@@ -295,8 +295,8 @@ def test_make_lists_its_targets():
 def test_retry_asks_again_and_trains_nothing(asks_all):
     shown = subprocess.run(["make", "-n", "retry", f"ALL={asks_all}"], cwd=ROOT, capture_output=True, text=True)
     lines = [line.strip() for line in shown.stdout.splitlines() if "dvc repro " in line and "echo" not in line]
-    again = "dvc repro --force --single-item download"
-    asked = f"RECIPEVIS_ASK_ALL=1 {again}" if asks_all else again
-    assert lines == ["dvc repro annotations", asked, "dvc repro manifest"]
+    again = [f"dvc repro --force --single-item {stage}" for stage in ("download", "frames")]
+    asked = [f"RECIPEVIS_ASK_ALL=1 {line}" if asks_all else line for line in again]
+    assert lines == ["dvc repro annotations", *asked, "dvc repro manifest"]
     text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    assert all(f"`{line}`" in text for line in ("dvc repro annotations", again, "dvc repro manifest"))
+    assert all(f"`{line}`" in text for line in ("dvc repro annotations", *again, "dvc repro manifest"))

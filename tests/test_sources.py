@@ -34,6 +34,7 @@ def test_local_links_what_it_finds_also_in_nested_folders(tmp_path):
     videos = tmp_path / "videos"
     files = [clip(videos / "training/113/GLd3aX16zBg.mp4"), clip(videos / "a.b.mkv")]
     (videos / "a.b.json").write_text("{}")
+    (videos / "a.b.M4A").write_bytes(b"sound")
     (videos / ".hidden.mp4").write_text("x")
     source = sources.Local(videos)
     for video_id, file in zip(("GLd3aX16zBg", "a.b"), files, strict=True):
@@ -91,7 +92,7 @@ def test_the_first_by_path_is_taken_and_a_link_that_leads_nowhere_is_not(tmp_pat
 
 def test_what_a_killed_process_left_is_in_nobodys_way():
     source = sources.Kitchen(0)
-    left = source.folder / ".partial/training-0000"
+    left = source.folder / ".partial/training-0000.new"
     left.mkdir(parents=True)
     (left / "video.mp4").write_bytes(b"half")
     assert sources.Kitchen(0).stored("training-0000") is None

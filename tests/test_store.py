@@ -63,13 +63,12 @@ def test_a_hard_link_is_never_written_through(tmp_path):
     assert (cached.read_text(), path.read_text()) == ("old", "new")
 
 
-def test_a_written_file_has_the_usual_permissions(tmp_path):
-    before = os.umask(0o022)
-    try:
-        store.write_text(tmp_path / "a.txt", "")
-    finally:
-        os.umask(before)
-    assert stat.S_IMODE((tmp_path / "a.txt").stat().st_mode) == 0o644
+def test_a_written_file_has_the_usual_permissions(tmp_path, monkeypatch):
+    (tmp_path / "usual").touch()
+    monkeypatch.setattr(os, "umask", lambda mask: pytest.fail("set while other threads write"))
+    store.write_text(tmp_path / "a.txt", "")
+    modes = [stat.S_IMODE((tmp_path / name).stat().st_mode) for name in ("a.txt", "usual")]
+    assert modes[0] == modes[1]
 
 
 def test_the_temporary_name_keeps_the_suffix(tmp_path):
@@ -243,6 +242,17 @@ def test_whoever_waited_for_the_same_results_takes_them(hold, tmp_path):
     assert second.stdout.readline() == "already made\n"
     with store.work_folder("train", "f" * 16, [result]):
         pass  # nobody was waited for: what lies there may be old
+
+
+def test_whoever_waited_for_one_that_crashed_does_the_work(hold, tmp_path):
+    result = tmp_path / "model"
+    result.write_text("of an earlier run")
+    first = hold()
+    assert first.stdout.readline() == "\n"
+    second = hold(WAIT, str(result))
+    assert "another process is at the same work" in second.stderr.readline()
+    first.kill()
+    assert second.stdout.readline() == "worked\n"
 
 
 @pytest.mark.parametrize("old", [None, "folder"])

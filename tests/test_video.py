@@ -4,6 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from recipevis import encoding, video
 
@@ -55,21 +56,7 @@ VP9 = ["-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8"]
         ("moving.gif", []),
         ("hevc.mp4", ["-c:v", "libx265", "-x265-params", "keyint=10:log-level=none", "-pix_fmt", "yuv420p"]),
         ("ten_bit.mkv", ["-c:v", "libx265", "-x265-params", "keyint=10:log-level=none", "-pix_fmt", "yuv420p10le"]),
-        (
-            "alpha.webm",
-            [
-                "-c:v",
-                "libvpx-vp9",
-                "-pix_fmt",
-                "yuva420p",
-                "-auto-alt-ref",
-                "0",
-                "-deadline",
-                "realtime",
-                "-cpu-used",
-                "8",
-            ],
-        ),
+        ("alpha.webm", [*VP9, "-pix_fmt", "yuva420p", "-auto-alt-ref", "0"]),
         (
             "hidden.webm",
             ["-c:v", "libvpx-vp9", "-auto-alt-ref", "1", "-lag-in-frames", "16", "-cpu-used", "8", "-g", "20"],
@@ -136,6 +123,44 @@ def test_a_video_of_youcook2(shared):
     path = shared / "youcook2/videos/14w_h9VFtzU.mp4"
     check(path, [0.0, 0.5, 1.0, 30.25, 77.0, 100.5, 178.9])
     assert video.probe(path) == 179
+
+
+TS = ["-c:v", "libx264", "-bf", "2", "-g", "10", "-pix_fmt", "yuv420p"]
+
+
+@pytest.mark.parametrize("later", [[], ["-ss", "1.3"], ["-output_ts_offset", "3.1"]])
+def test_two_files_joined_into_one_give_no_frame_of_the_second(tmp_path, later):
+    first = encode(tmp_path / "first.ts", *TS)
+    second = encode(tmp_path / "second.ts", *TS, "-vf", "negate", *later)
+    joined = tmp_path / "joined.ts"
+    joined.write_bytes(first.read_bytes() + second.read_bytes())
+    times = [number / 5 + 0.05 for number in range(30)]
+    for alone, shot in zip(video.shots(first, times), video.shots(joined, times), strict=True):
+        assert np.array_equal(np.array(alone.picture), np.array(shot.picture))
+    assert [shot.error for shot in video.shots(joined, [6.1, 11])] == ["undecodable"] * 2
+    assert video.probe(joined) == 6
+
+
+def test_two_files_joined_one_after_the_other_are_one(tmp_path):
+    parts = [encode(tmp_path / "0.ts", *TS), encode(tmp_path / "1.ts", *TS, "-output_ts_offset", "6.4")]
+    (tmp_path / "joined.ts").write_bytes(b"".join(part.read_bytes() for part in parts))
+    assert video.probe(tmp_path / "joined.ts") == pytest.approx(12)
+    check(tmp_path / "joined.ts", [0.1, 3.1, 7.1, 11.1])
+
+
+@pytest.mark.parametrize("codec", ["png", "mjpeg"])
+def test_a_cover_that_comes_first_is_not_the_video(tmp_path, codec):
+    plain = encode(tmp_path / "plain.mkv", "-c:v", "libx264", "-pix_fmt", "yuv420p")
+    cover, covered = tmp_path / "cover.png", tmp_path / "covered.mkv"
+    Image.new("RGB", (200, 200), "red").save(cover)
+    command = [encoding.FFMPEG, "-loglevel", "error", "-i", str(cover), "-i", str(plain), "-map", "0", "-map", "1"]
+    told = ["-c", "copy", "-c:v:0", codec, "-disposition:v:0", "attached_pic"]
+    subprocess.run([*command, *told, str(covered)], check=True)
+    with video.av.open(str(covered)) as container:
+        assert [stream.codec_context.name for stream in container.streams.video] == [codec, "h264"]
+    assert video.probe(covered) == video.probe(plain) == 6
+    for shots in zip(video.shots(covered, [0.1, 3.1]), video.shots(plain, [0.1, 3.1]), strict=True):
+        assert np.array_equal(*(np.array(shot.picture) for shot in shots))
 
 
 def test_rotation_turns_the_picture(tmp_path):

@@ -1,5 +1,6 @@
 """Every way in which a server can fail, against one on loopback: each ends in its class or in a good file."""
 
+import pickle
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -10,11 +11,11 @@ import pytest
 from recipevis import encoding, video
 from recipevis.annotations import Recipe, Step
 from recipevis.download import LOG_COLUMNS, download, log_so_far
-from recipevis.errors import SourceError
+from recipevis.errors import InputError, SourceError
 from recipevis.fusers import FUSERS
 from recipevis.parameters import load
 from recipevis.video_source import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
-from recipevis.youtube import REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
+from recipevis.youtube import _MESSAGES, REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
 
 
 class Server(ThreadingHTTPServer):
@@ -22,7 +23,7 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, content: bytes, short: bytes):
         super().__init__(("127.0.0.1", 0), Handler)
-        self.content, self.short, self.asked = content, short, {}
+        self.content, self.short, self.asked, self.cookies = content, short, {}, []
         self.hang = threading.Event()
         self.url = f"http://127.0.0.1:{self.server_port}/{{video_id}}.mp4"
 
@@ -40,7 +41,8 @@ class Handler(BaseHTTPRequestHandler):
         self.do_GET()
 
     def do_GET(self):
-        name = self.path.strip("/").removesuffix(".mp4")
+        name = self.path.rpartition("/")[2].removesuffix(".mp4")  # of a proxy's whole address, too
+        self.server.cookies.append(self.headers.get("Cookie", ""))
         count = self.server.asked[name] = self.server.asked.get(name, 0) + (self.command == "GET")
         getattr(self, name.split("-")[0])(count)
 
@@ -56,6 +58,9 @@ class Handler(BaseHTTPRequestHandler):
 
     def whole(self, count):
         self.send(self.server.content)
+
+    def baking(self, count):
+        self.send(self.server.content, Set_Cookie="taste=sweet")
 
     def status(self, count):
         code = int(self.path.split("-")[1][:3])
@@ -107,6 +112,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def short(self, count):
         self.send(self.server.short if count <= 2 else self.server.content)
+
+    def shortgone(self, count):  # too short, and then an error; a request of yt-dlp's is two of these
+        self.send(self.server.short) if count <= 2 else self.send(b"no", "text/plain", 404)
+
+    def shortbusy(self, count):
+        self.send(self.server.short) if count <= 2 else self.send(b"no", "text/plain", 429)
 
     def ever(self, count):  # too short whenever it is asked for
         self.send(self.server.short)
@@ -180,6 +191,8 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
         assert error.value.kind in kinds, str(error.value)
     assert sorted(path.name for path in asked.folder.iterdir()) == [
         ".failed",
+        ".pace.json",
+        ".pace.lock",
         ".partial",
         ".source",
         "whole-abcdefg.mp4",
@@ -190,6 +203,72 @@ def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
 def test_the_committed_format_takes_a_mirrors_file_whose_height_is_not_known(server, root, name):
     asked = YouTube(server.url, load(root / name, FUSERS).download.format, 0, 1, (0, 0), 0)
     assert asked.get("whole-abcdefg").read_bytes() == server.content
+
+
+COOKIE_FILE = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\twho\tme\n"
+
+
+def test_cookies_are_shown_and_the_users_file_stays_as_it_is(server, tmp_path, monkeypatch):
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIE_FILE)
+    monkeypatch.setenv("RECIPEVIS_COOKIES", str(file))
+    asked = source(server)
+    asked.get("baking-abcdef")
+    assert set(server.cookies) <= {"who=me", "who=me; taste=sweet"}
+    asked.get("whole-abcdefg")
+    assert sorted(server.cookies[-1].split("; ")) == ["taste=sweet", "who=me"], "what a server sets is kept for the run"
+    assert file.read_text() == COOKIE_FILE
+
+
+@pytest.mark.parametrize(
+    ("variable", "content", "told"),
+    [
+        ("RECIPEVIS_COOKIES", None, "no such file"),
+        ("RECIPEVIS_COOKIES", b'[{"domain": ".youtube.com"}]', "not JSON"),
+        ("RECIPEVIS_COOKIES", b"who=me", "can't be read"),
+        ("RECIPEVIS_COOKIES", b"\xff\xfe", "can't be read"),
+        ("RECIPEVIS_COOKIES", b"# Netscape HTTP Cookie File\n", "holds no cookies"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "netscape", "unsupported browser"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "firefox", "can't be read: could not find firefox"),
+    ],
+)
+def test_cookies_that_cannot_be_read_are_told_before_any_work(server, tmp_path, monkeypatch, variable, content, told):
+    file = tmp_path / "cookies.txt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, content if isinstance(content, str) else str(file))
+    with pytest.raises(InputError, match=rf"^{variable}: .*{told}") as error:
+        source(server)
+    assert "\n" not in str(error.value)
+    assert file.exists() == isinstance(content, bytes)
+    assert server.asked == {}
+
+
+def test_another_process_has_what_the_environment_said_here(server, tmp_path, monkeypatch):
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIE_FILE)
+    values = {"RECIPEVIS_COOKIES": str(file), "RECIPEVIS_PROXY": server.url[: server.url.rindex("/")], ASK_ALL: "1"}
+    with monkeypatch.context() as here:
+        for name, value in (values | {"RECIPEVIS_HOME": str(tmp_path / "here")}).items():
+            here.setenv(name, value)
+        made = YouTube("http://elsewhere.test/{video_id}.mp4", "b", 0, 1, (0, 0), 0)
+        sent = pickle.dumps(made)
+    file.unlink()
+    (made.folder / ".failed").mkdir()
+    (made.folder / ".failed/whole-abcdefg.json").write_text('{"kind": "not_found", "message": "no"}')
+    copy = pickle.loads(sent)
+    assert copy.folder == tmp_path / "here/videos" / made.folder.name
+    assert copy.get("whole-abcdefg").read_bytes() == server.content
+    assert "who\tme" in copy._cookies
+
+
+@pytest.mark.parametrize("name", ["100%", "%(id)s %d", "$HOME", "${HOME} $$"])
+def test_any_name_of_the_home(server, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("RECIPEVIS_HOME", str(tmp_path / name))
+    path = source(server).get("whole-abcdefg")
+    assert tmp_path / name in path.parents
+    assert path.read_bytes() == server.content
 
 
 def test_no_server():
@@ -255,6 +334,16 @@ def test_too_short_is_asked_for_once_more_then_kept_with_a_flag(server, tmp_path
     assert list(table.duration_s) == [6, 2, 6]
 
 
+def test_a_short_one_is_kept_where_the_second_ask_fails_but_for_a_refusal(server, tmp_path):
+    recipes = [recipe("shortgone-a"), recipe("shortbusy-a")]
+    asked = source(server)
+    table, _ = download(recipes, asked, 1, tmp_path)
+    assert list(table.error) == ["", "rate_limited"]
+    assert list(table["flags"]) == ["short", ""]
+    assert table.duration_s[0] == 2
+    assert not (asked.folder / ".failed").exists()
+
+
 def test_what_failed_for_good_is_not_asked_for_again(server, tmp_path, monkeypatch):
     ids = ["status-404abcd", "status-503abcd", "whole-abcdefg"]
     kinds = []
@@ -278,7 +367,7 @@ def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, t
         download(recipes, source(server), 1, work)
     assert error.value.exit_status == 3
     assert server.asked.get("whole-hijklmn") is None
-    assert sum(count for name, count in server.asked.items() if "429" in name) <= 4 * REFUSALS_IN_A_ROW
+    assert sum(count for name, count in server.asked.items() if "429" in name) == REFUSALS_IN_A_ROW
     assert [path.stem for path in work.glob("*.json")] == ["whole-abcdefg"]  # no refused video counts as tried
     log = log_so_far(recipes, work)
     assert list(log.columns) == list(LOG_COLUMNS)
@@ -383,3 +472,4 @@ def test_the_seconds_that_a_server_asks_for_are_heard(server):
 
 def test_classes_are_closed():
     assert not PERMANENT & REFUSALS
+    assert PERMANENT | REFUSALS | {kind for kind, _ in _MESSAGES} <= ERRORS.keys()
