@@ -69,9 +69,18 @@ def launch(module: str, count: int, folder: Path) -> bool:
             raise KeyboardInterrupt from None
         sys.exit(128 + error.sigval)
     except ChildFailedError as error:
-        status = error.get_first_failure()[1].exitcode
+        statuses = [failure.exitcode for failure in error.failures.values()]
+        told = [status for status in statuses if status in (2, 3)]  # it knew why; the others ended for its sake
+        status = (told or statuses)[0]
         sys.exit(status if status > 0 else 128 - status)  # killed by a signal: as a shell says it
     finally:
         os.environ.clear()
         os.environ.update(mine)
     return True
+
+
+def lost_another(error: RuntimeError) -> bool:
+    """Whether an error says no more than that another of several processes has ended."""
+    return local_rank() is not None and any(
+        sign in str(error).lower() for sign in ("closed by peer", "reset by peer", "remote worker", "remote process")
+    )

@@ -61,6 +61,10 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
         _stop(stage, str(error), error.exit_status)
     except torch.OutOfMemoryError as error:
         _stop(stage, f"out of memory: lower its batch_size; {str(error).splitlines()[0]}", 3)
+    except RuntimeError as error:
+        if not processes.lost_another(error):
+            raise
+        _stop(stage, f"process {processes.rank()}: another process has ended", 1)
     except KeyboardInterrupt:
         _interrupted(stage)
     except OSError as error:

@@ -486,32 +486,39 @@ def test_three_kills_of_a_training_change_no_bit(finished, tmp_path, hook, count
     assert weights(model) == expected
 
 
-def test_two_processes_do_what_one_does(finished, tmp_path):
-    """Embeddings to the byte, losses within 1e-5, L_cyc included; a wrong input is told in one line."""
+def test_two_processes_train_as_one_does(finished, tmp_path):
+    """Losses within 1e-5, L_cyc included."""
     project = finished.copy(tmp_path)
-    set_parameters(project.folder / "params.yaml", {"train.processes": 2, "embed.processes": 2, "embed.batch_size": 3})
-    one, two = finished.copy(tmp_path / "one"), project
-    set_parameters(one.folder / "params.yaml", {"embed.batch_size": 3})
-    for each in (one, two):
-        shutil.rmtree(each.folder / "data/embeddings")
-        done = each.run("python", "-m", "stages.embed")
-        assert done.returncode == 0, done.stdout
-        assert list((each.folder / "data/embeddings").glob("*.done")) == []
-    assert weights(two.folder / "data/embeddings") == weights(one.folder / "data/embeddings")
-
-    done = two.run("python", "-m", "stages.train")
+    set_parameters(project.folder / "params.yaml", {"train.processes": 2})
+    done = project.run("python", "-m", "stages.train")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("train: 4/4") == 1
-    alone, shared = (pd.read_csv(p.folder / "models/recipevis/history.csv") for p in (finished, two))
+    alone, shared = (pd.read_csv(p.folder / "models/recipevis/history.csv") for p in (finished, project))
     assert (alone["cycle"] > 0).any()
     assert (shared - alone)[["denoising", "cycle", "loss"]].abs().max().max() < 1e-5
-    assert not half_done(two)
+    assert not half_done(project)
 
-    (two.folder / "models/backbone/unet/config.json").write_text("{")
-    done = two.run("python", "-m", "stages.train")
+
+@pytest.mark.slow
+def test_two_processes_embed_as_one_does(finished, tmp_path):
+    """To the byte. And a wrong input of a training is told in one line."""
+    embedded = []
+    for processes in (1, 2):
+        project = finished.copy(tmp_path / str(processes))
+        values = {"embed.processes": processes, "embed.batch_size": 3}
+        set_parameters(project.folder / "params.yaml", values)
+        shutil.rmtree(project.folder / "data/embeddings")
+        done = project.run("python", "-m", "stages.embed")
+        assert done.returncode == 0, done.stdout
+        embedded.append(weights(project.folder / "data/embeddings"))
+    assert embedded[0] == embedded[1] != {}
+    assert not [name for name in embedded[1] if name.endswith(".done")]
+    set_parameters(project.folder / "params.yaml", {"train.processes": 2})
+    (project.folder / "models/backbone/unet/config.json").write_text("{")
+    done = project.run("python", "-m", "stages.train")
     assert done.returncode == 2
     assert "Traceback" not in done.stdout
-    assert "unet/config.json: no readable configuration" in done.stdout
+    assert "train: models/backbone/unet/config.json: no readable configuration" in done.stdout
 
 
 def test_the_model_has_a_card(finished):
