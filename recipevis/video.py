@@ -74,22 +74,23 @@ class _Index:
         self.pts: list[int] = []  # by place
         shown: list[_Packet] = []
         keys, first, durations, reached = [], None, {}, None
+        # Where a container has no decoding times, those guessed may step back a little within a group.
+        slack = int(1 / stream.time_base)
         self.restarts = False
         for packet in container.demux(stream):
-            pts = packet.dts if packet.pts is None else packet.pts  # AVI has no other
+            dts, is_key = packet.dts, packet.is_keyframe
+            pts = dts if packet.pts is None else packet.pts  # AVI has no other
             if pts is None:  # the end of the stream
                 continue
-            if packet.dts is not None:
-                # Where a container has no decoding times, those guessed may step back a little within a group.
-                slack = 0 if packet.is_keyframe else 1 / stream.time_base
-                if reached is not None and packet.dts < reached - slack:
+            if dts is not None:
+                if reached is not None and dts < reached - (0 if is_key else slack):
                     self.restarts = True
                     break
-                reached = packet.dts
+                reached = dts
             place = len(self.pts)
             self.pts.append(pts)
-            if packet.is_keyframe:
-                keys.append((place, pts if packet.dts is None else packet.dts, pts))
+            if is_key:
+                keys.append((place, pts if dts is None else dts, pts))
                 first = pts if first is None else first
             # What comes or is shown before the first key frame can't be decoded. An edit list may hide packets.
             if first is None or pts < first or packet.is_discard:
