@@ -142,6 +142,7 @@ def _probe(parameters) -> None:
     print(f"  {costs.fixed_s:.3g} s and {costs.fixed_gib:.3g} GiB fixed")
     print(f"  {costs.image_s:.3g} s and {costs.image_gib:.3g} GiB an image")
     print(f"  {costs.cycle_image_s:.3g} s and {costs.cycle_image_gib:.3g} GiB more an image of the cycle loss")
+    print(f"  embedding a sentence and a frame: {costs.embed_s:.3g} s")
     print(f"  drawing a picture: {costs.pass_s * parameters.sample.steps + costs.picture_s:.3g} s")
     print("computed from that:")
     print(f"  memory of training: {told.memory_gib:.3g} GiB a process")

@@ -20,8 +20,9 @@ import pandas as pd
 import psutil
 import torch
 from diffusers import UNet2DConditionModel
+from PIL import Image
 
-from recipevis import backbone_sources, diffusion, disk, store, training, untrained
+from recipevis import backbone_sources, diffusion, disk, embeddings, images, store, training, untrained
 from recipevis.backbone import Backbone, check_fit, device
 from recipevis.embeddings import Embeddings
 from recipevis.fusers import FUSERS, count_weights, hidden_width
@@ -42,6 +43,7 @@ _USABLE = 0.9  # of a card: the driver's context and what fragments take the res
 _STEPS = 6  # of each measurement; the first is not timed
 _LONGEST_S = 90  # that a measurement may take
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]
+_EMBEDDED = 3  # pictures that are embedded to see what it takes
 _KITCHEN_STEPS = 5  # of a recipe, on average
 _DRAWN_SETS = 4  # pictures that `sample` draws of a validation step: by the model in three ways, by the backbone
 
@@ -114,6 +116,7 @@ class Costs:
     image_gib: float
     checkpointed_image_gib: float  # with gradient checkpointing
     cycle_image_gib: float
+    embed_s: float  # a sentence and a frame
     pass_s: float  # one denoising step of one image, all its guided passes
     picture_s: float  # what drawing an image takes beside: encoding, decoding
 
@@ -146,10 +149,10 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
         networks, conditioner, random_triplets(), Embeddings(folder / "embeddings"), alone, cycle, pixels, 0
     )
 
-    def took(images: int, cycle_images: int = 0) -> tuple[float, float]:
+    def took(count: int, cycle_images: int = 0) -> tuple[float, float]:
         """Seconds and peak GiB of a step."""
-        weights = torch.cat([torch.ones(cycle_images), torch.zeros(images - cycle_images)]) / images
-        batch = trainer.batches["training"].load(trainer.batches["training"].training(0, images, alone))
+        weights = torch.cat([torch.ones(cycle_images), torch.zeros(count - cycle_images)]) / count
+        batch = trainer.batches["training"].load(trainer.batches["training"].training(0, count, alone))
         return measured(lambda: trainer.step([(batch, weights if cycle_images else None)]), networks.device)
 
     took(1)  # makes the moments
@@ -163,6 +166,16 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
     networks.unet.disable_gradient_checkpointing()
     image_s, image_gib = max(0.0, more_s - one_s) / (more - 1), max(0.0, more_gib - one_gib) / (more - 1)
     fixed_gib = one_gib - image_gib
+
+    folders = [folder / f"embedded-{number}" for number in range(2)]  # the first, cold call isn't timed
+    pictures = [str(folder / f"{number}.png") for number in range(_EMBEDDED)]
+    for number, path in enumerate(pictures):
+        Image.new("RGB", (pixels, pixels), (20 * number, 90, 200)).save(path)
+    blank = images.blank(pixels, p.frames.blank)
+    for where in folders:
+        start = time.perf_counter()
+        embeddings.embed(pictures, pictures, networks, blank, _EMBEDDED + 1, where)
+        embed_s = (time.perf_counter() - start) / (_EMBEDDED + 1)  # the empty sentence and the blank image, too
 
     pipeline = assemble(networks, conditioner, networks.unet, pixels, p.frames.blank).to(networks.device)
 
@@ -182,6 +195,7 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
         image_gib=image_gib,
         checkpointed_image_gib=max(0.0, checkpointed_gib - fixed_gib) / more,
         cycle_image_gib=max(0.0, with_gib - one_gib),
+        embed_s=embed_s,
         pass_s=pass_s,
         picture_s=max(0.0, two_s - 2 * pass_s),
     )
@@ -252,7 +266,10 @@ def estimate(costs: Costs, parameters: Parameters, networks: Backbone) -> Estima
     share = p.train.batch_size / p.train.processes
     at_once = share / p.train.accumulation
     train = p.train.steps * costs.step_s(share, eligible / p.train.processes if p.cycle.weight else 0) / 3600
-    drawn = _validation_steps(p) * _DRAWN_SETS
+    annotated = _annotated(p)
+    embed = sum(steps for steps, _ in annotated.values()) * costs.embed_s / p.embed.processes / 3600
+    steps, recipes = annotated["validation"]
+    drawn = steps * min(1, (p.sample.recipes or recipes) / recipes) * _DRAWN_SETS
     sample = drawn * (p.sample.steps * costs.pass_s + costs.picture_s) / 3600
     shapes = networks.shapes(p.condition_tokens)
     unet = sum(weight.numel() for weight in networks.unet.parameters())
@@ -263,7 +280,7 @@ def estimate(costs: Costs, parameters: Parameters, networks: Backbone) -> Estima
         step = costs.step_s(share, eligible / p.train.processes if cycle else 0) - costs.fixed_s + fixed
         rows += p.train.steps * step / 3600 + sample
     memory = costs.memory_gib(at_once, min(at_once, eligible) if p.cycle.weight else 0, p.train.gradient_checkpointing)
-    return Estimate({"train": train, "sample": sample}, rows, memory)
+    return Estimate({"embed": embed, "train": train, "sample": sample}, rows + embed, memory)
 
 
 def cycle_images(parameters: Parameters, networks: Backbone) -> float:
@@ -373,14 +390,13 @@ def _kept_bytes(network: torch.nn.Module, inputs: list[torch.Tensor]) -> int:
     return sum(storage.nbytes() for storage in kept.values())
 
 
-def _validation_steps(parameters: Parameters) -> int:
-    """Steps that are drawn: those annotated, or before anything was read, what is expected of the source."""
-    dataset, limit = parameters.dataset, parameters.sample.recipes
+def _annotated(parameters: Parameters) -> dict[str, tuple[int, int]]:
+    """Steps and videos of each subset: those annotated, or before anything was read, what the source should have."""
+    dataset = parameters.dataset
     if (counted := Path("data/dataset.json")).is_file():
-        validation = json.loads(counted.read_text(encoding="utf-8"))["validation"]
-        steps, recipes = validation["steps"], validation["videos"]
-    elif dataset.source == "kitchen":
-        steps, recipes = _KITCHEN_STEPS * dataset.kitchen.validation_videos, dataset.kitchen.validation_videos
-    else:
-        recipes, steps = disk.YOUCOOK2["validation"]
-    return round(steps * min(1, (limit or recipes) / recipes))
+        counts = json.loads(counted.read_text(encoding="utf-8"))
+        return {subset: (count["steps"], count["videos"]) for subset, count in counts.items()}
+    if dataset.source == "kitchen":
+        videos = {"training": dataset.kitchen.training_videos, "validation": dataset.kitchen.validation_videos}
+        return {subset: (_KITCHEN_STEPS * count, count) for subset, count in videos.items()}
+    return {subset: (steps, videos) for subset, (videos, steps) in disk.YOUCOOK2.items()}

@@ -25,6 +25,7 @@ COSTS = probe.Costs(
     image_gib=0.5,
     checkpointed_image_gib=0.1,
     cycle_image_gib=2.0,
+    embed_s=0.1,
     pass_s=0.25,
     picture_s=1.0,
 )
@@ -89,6 +90,7 @@ def test_hours_by_hand(made, tiny_backbone):
     told = probe.estimate(COSTS, made(), networks)
     assert told.hours["train"] == pytest.approx(100_000 * (2 + 32 * 0.5 + 4 * 1) / 3600)
     assert told.hours["sample"] == pytest.approx(4 * 3492 * (50 * 0.25 + 1) / 3600)
+    assert told.hours["embed"] == pytest.approx((10_337 + 3_492) * 0.1 / 3600)
     assert told.memory_gib == 15 + 32 * 0.5 + 4 * 2
     assert 11 * told.hours["sample"] + 11 * 100_000 * 16 / 3600 < told.table_1_hours
     spread = {"train.processes": 4, "train.accumulation": 2, "cycle.weight": 0}
