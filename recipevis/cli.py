@@ -154,8 +154,8 @@ def _probe(parameters) -> None:
         how += ", train.gradient_checkpointing: true" if recipe.checkpointed else ""
         how = how if recipe.images else "too small, one image at once"
         print(f"  a card of {recipe.card_gb} GB: {how}, {recipe.memory_gib:.3g} GiB")
-    if not costs.device.startswith("cuda") and parameters.device != "cuda":
-        print("  the cards' lines are computed from this machine's memory use; no such card was at hand")
+    at_hand = "; no card was at hand" if costs.device.startswith(("cpu", "mps")) else ""
+    print(f"  the cards' lines follow from the memory measured on {costs.device}{at_hand}")
 
 
 def _hours(hours: float) -> str:

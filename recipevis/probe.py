@@ -111,18 +111,20 @@ class Costs:
     trained_weights: int
     fixed_s: float
     image_s: float
+    checkpointed_image_s: float  # with gradient checkpointing
     cycle_image_s: float
     fixed_gib: float
     image_gib: float
-    checkpointed_image_gib: float  # with gradient checkpointing
+    checkpointed_image_gib: float
     cycle_image_gib: float
     embed_s: float  # a sentence and a frame
     pass_s: float  # one denoising step of one image, all its guided passes
     picture_s: float  # what drawing an image takes beside: encoding, decoding
 
-    def step_s(self, images: float, cycle_images: float) -> float:
+    def step_s(self, images: float, cycle_images: float, checkpointed: bool = False) -> float:
         """Seconds of a step."""
-        return self.fixed_s + images * self.image_s + cycle_images * self.cycle_image_s
+        image = self.checkpointed_image_s if checkpointed else self.image_s
+        return self.fixed_s + images * image + cycle_images * self.cycle_image_s
 
     def memory_gib(self, images: float, cycle_images: float, checkpointed: bool = False) -> float:
         """Peak memory of a step, GiB."""
@@ -143,7 +145,9 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
     conditioner = training.new_conditioner(
         networks, p.fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
     )
-    alone = p.train.model_copy(update={"batch_size": 1, "processes": 1, "accumulation": 1})
+    alone = p.train.model_copy(
+        update={"batch_size": 1, "processes": 1, "accumulation": 1, "gradient_checkpointing": False}
+    )
     cycle = p.cycle.model_copy(update={"weight": p.cycle.weight or 1.0, "max_amplification": None})
     trainer = training.new_trainer(
         networks, conditioner, random_triplets(), Embeddings(folder / "embeddings"), alone, cycle, pixels, 0
@@ -162,10 +166,10 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
     more_s, more_gib = took(more)
     with_s, with_gib = took(1, 1)
     networks.unet.enable_gradient_checkpointing()
-    _, checkpointed_gib = took(more)
+    checkpointed_s, checkpointed_gib = took(more)
     networks.unet.disable_gradient_checkpointing()
     image_s, image_gib = max(0.0, more_s - one_s) / (more - 1), max(0.0, more_gib - one_gib) / (more - 1)
-    fixed_gib = one_gib - image_gib
+    fixed_s, fixed_gib = max(0.0, one_s - image_s), one_gib - image_gib
 
     folders = [folder / f"embedded-{number}" for number in range(2)]  # the first, cold call isn't timed
     pictures = [str(folder / f"{number}.png") for number in range(_EMBEDDED)]
@@ -188,8 +192,9 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
     return Costs(
         device=_name(networks.device),
         trained_weights=sum(weight.numel() for weight in trainer.denoiser.parameters()),
-        fixed_s=max(0.0, one_s - image_s),
+        fixed_s=fixed_s,
         image_s=image_s,
+        checkpointed_image_s=max(0.0, checkpointed_s - fixed_s) / more,
         cycle_image_s=max(0.0, with_s - one_s),
         fixed_gib=fixed_gib,
         image_gib=image_gib,
@@ -265,7 +270,8 @@ def estimate(costs: Costs, parameters: Parameters, networks: Backbone) -> Estima
     p, eligible = parameters, cycle_images(parameters, networks)
     share = p.train.batch_size / p.train.processes
     at_once = share / p.train.accumulation
-    train = p.train.steps * costs.step_s(share, eligible / p.train.processes if p.cycle.weight else 0) / 3600
+    checkpointed, of_cycle = p.train.gradient_checkpointing, eligible / p.train.processes
+    train = p.train.steps * costs.step_s(share, of_cycle if p.cycle.weight else 0, checkpointed) / 3600
     annotated = _annotated(p)
     embed = sum(steps for steps, _ in annotated.values()) * costs.embed_s / p.embed.processes / 3600
     steps, recipes = annotated["validation"]
@@ -277,9 +283,9 @@ def estimate(costs: Costs, parameters: Parameters, networks: Backbone) -> Estima
     for fuser, cycle in TABLE_1:
         trained = unet + count_weights(fuser, shapes, hidden_width(fuser, shapes, p.fuser_hidden))
         fixed = costs.fixed_s * trained / costs.trained_weights  # the optimizer's step goes with the weights
-        step = costs.step_s(share, eligible / p.train.processes if cycle else 0) - costs.fixed_s + fixed
+        step = costs.step_s(share, of_cycle if cycle else 0, checkpointed) - costs.fixed_s + fixed
         rows += p.train.steps * step / 3600 + sample
-    memory = costs.memory_gib(at_once, min(at_once, eligible) if p.cycle.weight else 0, p.train.gradient_checkpointing)
+    memory = costs.memory_gib(at_once, min(at_once, eligible) if p.cycle.weight else 0, checkpointed)
     return Estimate({"embed": embed, "train": train, "sample": sample}, rows + embed, memory)
 
 

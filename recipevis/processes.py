@@ -45,7 +45,8 @@ def launch(module: str, count: int, folder: Path) -> bool:
     """
     if count == 1 or local_rank() is not None:
         return False
-    from torch.distributed.elastic.multiprocessing.api import SignalException  # slow to import, seldom needed
+    from torch.distributed.elastic.multiprocessing import DefaultLogsSpecs  # slow to import, seldom needed
+    from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
@@ -60,6 +61,7 @@ def launch(module: str, count: int, folder: Path) -> bool:
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
         max_restarts=0,
+        logs_specs=DefaultLogsSpecs(log_dir=str(folder / "launcher")),  # it makes folders there, and writes nothing
     )
     try:
         os.environ.update(theirs | {name: mine[name] for name in theirs if name in mine})  # the launcher hands it on

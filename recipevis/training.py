@@ -298,15 +298,15 @@ class Trainer:
 
 
 def new_conditioner(
-    backbone: Backbone, fuser: str, hidden: int | str, residual: bool, condition_tokens: int, seed: int
+    backbone: Backbone, fuser: str, fuser_hidden: int | str, fuser_residual: bool, condition_tokens: int, seed: int
 ) -> Conditioner:
     """A fuser with random weights that depend on the seed alone, sized by the backbone.
 
     Args:
         backbone: whose configurations give every size.
         fuser: a key of `fusers.FUSERS`.
-        hidden: width of its hidden layer, or `matched` (see `fusers.hidden_width`).
-        residual: attention adds to its queries.
+        fuser_hidden: width of its hidden layer, or `matched` (see `fusers.hidden_width`).
+        fuser_residual: attention adds to its queries.
         condition_tokens: tokens that condition the UNet.
         seed: of the weights.
 
@@ -316,7 +316,9 @@ def new_conditioner(
     shapes = backbone.shapes(condition_tokens)
     try:
         with seeded(seed, "fuser"):
-            conditioner = Conditioner(fuser, hidden_width(fuser, shapes, hidden), residual, **asdict(shapes))
+            conditioner = Conditioner(
+                fuser, hidden_width(fuser, shapes, fuser_hidden), fuser_residual, **asdict(shapes)
+            )
     except ValueError as error:
         raise InputError(f"fuser {fuser} does not fit {backbone.folder}: {error}") from error
     return conditioner.to(backbone.device)

@@ -17,7 +17,7 @@ def main(p: Parameters) -> None:
         if not processes.launch("stages.train", train.processes, work):
             backbone = Backbone(Path("models/backbone"), device(p.device))
             table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
-            about = {"fuser": p.fuser, "hidden": p.fuser_hidden, "residual": p.fuser_residual}
+            about = {"fuser": p.fuser, "fuser_hidden": p.fuser_hidden, "fuser_residual": p.fuser_residual}
             about |= {"condition_tokens": p.condition_tokens, "seed": p.seed}
             conditioner = training.new_conditioner(backbone, **about)
             trainer = training.new_trainer(backbone, conditioner, table, cache, train, cycle, pixels, p.seed)

@@ -20,6 +20,7 @@ COSTS = probe.Costs(
     trained_weights=1000,
     fixed_s=2.0,
     image_s=0.5,
+    checkpointed_image_s=0.75,
     cycle_image_s=1.0,
     fixed_gib=15.0,
     image_gib=0.5,
@@ -97,6 +98,10 @@ def test_hours_by_hand(made, tiny_backbone):
     told = probe.estimate(COSTS, made(changes=spread), networks)
     assert told.hours["train"] == pytest.approx(100_000 * (2 + 8 * 0.5) / 3600)
     assert told.memory_gib == 15 + 4 * 0.5
+    checkpointed = {"train.gradient_checkpointing": True, "cycle.weight": 0}
+    told = probe.estimate(COSTS, made(changes=checkpointed), networks)
+    assert told.hours["train"] == pytest.approx(100_000 * (2 + 32 * 0.75) / 3600)
+    assert told.memory_gib == pytest.approx(15 + 32 * 0.1)
 
 
 def test_recipes_fit_their_cards_and_nothing_larger_does(made, tiny_backbone):
@@ -131,7 +136,7 @@ def test_the_probe_leaves_nothing_behind(made, recipevis_home):
     assert "measured on cpu" in result.stdout
     assert "Table 1, 11 runs" in result.stdout
     assert "a card of 24 GB: 4 at once, train.accumulation: 1" in result.stdout
-    assert "no such card was at hand" in result.stdout
+    assert "no card was at hand" in result.stdout
     assert list(recipevis_home.iterdir()) == []
 
 
