@@ -6,10 +6,10 @@ from pydantic import ValidationError
 from ruamel.yaml import YAML
 
 from recipevis.errors import ParameterError
+from recipevis.fusers import FUSERS
 from recipevis.parameters import Parameters, describe, load
 
 ROOT = Path(__file__).resolve().parent.parent
-FUSERS = ("baseline", "concat", "attend_to_image")
 
 
 @pytest.fixture
