@@ -13,8 +13,9 @@ optimizer; the ratios are those of the medians.
   encoders without gradient.
 
 `over_bare_step` is our time over the bare step's, `vs_on_the_fly` the time on the fly over ours, `data_over_step` the
-data path's time alone over our step's. The networks are untrained where there are none (`recipevis.probe`): only shapes
-matter. On a CPU `sd` takes two images in bf16 and 20 GiB of memory. `--fusers` and `--cycle` print tables instead.
+data path's time alone over our step's. The networks are untrained where there are none (`recipevis.stand_ins`): only
+shapes matter. On a CPU `sd` takes two images in bf16 and 20 GiB of memory. `--fusers` and `--cycle` print tables
+instead.
 
 Last line: one JSON object.
 """
@@ -34,7 +35,7 @@ import torch
 import typer
 from PIL import Image
 
-from recipevis import diffusion, images, probe, training
+from recipevis import diffusion, fuser_costs, images, probe, stand_ins, training
 from recipevis.backbone import Backbone, device, encode_images, encode_sentences
 from recipevis.batches import Batch
 from recipevis.conditioning import Embedded
@@ -52,8 +53,8 @@ class Bench:
     def __init__(self, parameters: Parameters, networks: Backbone, folder: Path, fuser: str, batch: int):
         p, self.networks, self.batch = parameters, networks, batch
         if not (cache := folder / "embeddings").is_dir():
-            probe.random_embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
-        table = probe.random_triplets()
+            stand_ins.embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
+        table = stand_ins.triplets()
         self.settings = p.train.model_copy(update={"batch_size": batch, "processes": 1, "accumulation": 1})
         conditioner = training.new_conditioner(
             networks, fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
@@ -118,7 +119,7 @@ def main(
     """Compare, print a table, and last a line of JSON."""
     p = load(Path(FILES[shapes]), FUSERS)
     p = p.model_copy(update={"fuser_hidden": hidden or p.fuser_hidden})
-    with probe.backbone(p) as networks, tempfile.TemporaryDirectory() as name:
+    with stand_ins.backbone(p) as networks, tempfile.TemporaryDirectory() as name:
         small = shapes == "sd" and networks.device.type != "cuda"
         batch = batch or (2 if small else p.train.batch_size)
         print(f"{shapes}: {networks.device}, {p.train.precision}, {batch} images, fuser_hidden {p.fuser_hidden}")
@@ -169,7 +170,7 @@ def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
 
 def _fusers(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
     """Seconds a step and peak memory of every fuser, each in a process of its own."""
-    seconds, listed = {}, {row.name: row for row in probe.fusers(p)}
+    seconds, listed = {}, {row.name: row for row in fuser_costs.all_fusers(p)}
     print("| fuser | weights | s a step | images a second | GiB at most |")
     print("|---|---:|---:|---:|---:|")
     for fuser in FUSERS:
@@ -185,7 +186,8 @@ def _fuser(p: Parameters, made: Path, folder: Path, fuser: str, batch: int, roun
     networks = Backbone(made, device(p.device))
     bench = Bench(p, networks, folder, fuser, batch)
     part = bench.part(0)
-    return probe.measured(lambda: bench.trainer.step([(part, None)]), networks.device, max(3, rounds))
+    taken = probe.measured(lambda: bench.trainer.step([(part, None)]), networks.device, max(3, rounds))
+    return taken.seconds, taken.gib
 
 
 def _in_turn(ways: dict[str, Step], networks: Backbone, rounds: int) -> dict[str, list[float]]:

@@ -33,7 +33,7 @@ from recipevis import processes
 from recipevis.diffusion import load_scheduler
 from recipevis.errors import InputError, ParameterError
 from recipevis.images import ClipPreprocessing
-from recipevis.shapes import Shapes
+from recipevis.shapes import Shapes, image_tokens
 
 transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.disable_progress_bar()
@@ -230,11 +230,10 @@ def check_fit(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
     ):
         if ours != theirs:
             raise InputError(f"{diffusion}: {what}, {ours}, does not fit {whose}, {theirs}")
-    image_tokens = (vision.image_size // vision.patch_size) ** 2 + 1  # patches and the class token
     return Shapes(
         text_tokens=length,
         text_width=text.hidden_size,
-        image_tokens=image_tokens,
+        image_tokens=image_tokens(vision.image_size, vision.patch_size),
         image_width=vision.hidden_size,
         condition_tokens=condition_tokens,
         condition_width=unet["cross_attention_dim"],

@@ -3,6 +3,7 @@
 Each writes a folder in the layout that `backbone` describes. safetensors only: pickled weights are refused.
 """
 
+import json
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -34,15 +35,29 @@ def make(settings: Backbone, target: Path) -> None:
         InputError: it can't be had, holds no safetensors, or its parts don't fit.
     """
     if settings.source == "hub":
-        diffusion, clip = settings.stable_diffusion, settings.clip
-        from_hub((diffusion.id, diffusion.revision), (clip.id, clip.revision), target)
+        from_hub(*_pinned(settings), target)
     elif settings.source == "folder":
-        folder = store.user_path(settings.folder)
-        from_folder(folder, store.user_path(settings.clip_folder) if settings.clip_folder else folder / "clip", target)
+        from_folder(*folders(settings), target)
     elif settings.source == "random":
         at_random(settings.random, target)
     else:
         from_package(target)
+
+
+def folders(settings: Backbone, made: Path = Path("models/backbone")) -> tuple[Path, Path] | None:
+    """Where the networks that the parameters `backbone` ask for lie already: Stable Diffusion's folder and CLIP's.
+
+    None: they are untrained, or not yet fetched from the hub into `made`.
+    """
+    if settings.source == "folder":
+        folder = store.user_path(settings.folder)
+        return folder, store.user_path(settings.clip_folder) if settings.clip_folder else folder / "clip"
+    if settings.source == "kitchen":
+        return KITCHEN / "backbone", KITCHEN / "backbone" / "clip"
+    told = made / "backbone.json"
+    origin = json.loads(told.read_text(encoding="utf-8")) if told.is_file() else None
+    there = settings.source == "hub" and origin == _hub_origin(*_pinned(settings))
+    return (made, made / "clip") if there else None
 
 
 def from_hub(diffusion: tuple[str, str], clip: tuple[str, str], target: Path) -> None:
@@ -53,8 +68,17 @@ def from_hub(diffusion: tuple[str, str], clip: tuple[str, str], target: Path) ->
     """
     _copy_diffusion(_snapshot(*diffusion, DIFFUSION_PARTS), target)
     _copy_clip(_snapshot(*clip, ("",)), target / "clip")
-    origin = {"source": "hub", "stable_diffusion": "@".join(diffusion), "clip": "@".join(clip)}
-    _finish(target, origin)
+    _finish(target, _hub_origin(diffusion, clip))
+
+
+def _pinned(settings: Backbone) -> tuple[tuple[str, str], tuple[str, str]]:
+    """Both models on the hub, each an id and a commit."""
+    diffusion, clip = settings.stable_diffusion, settings.clip
+    return (diffusion.id, diffusion.revision), (clip.id, clip.revision)
+
+
+def _hub_origin(diffusion: tuple[str, str], clip: tuple[str, str]) -> dict[str, str]:
+    return {"source": "hub", "stable_diffusion": "@".join(diffusion), "clip": "@".join(clip)}
 
 
 def from_folder(diffusion: Path, clip: Path, target: Path) -> None:

@@ -81,13 +81,13 @@ def fusers(params: _Params = Path("params.yaml")) -> None:
         from rich.console import Console
         from rich.table import Column, Table
 
-        from recipevis import probe
+        from recipevis import fuser_costs
         from recipevis.fusers import FUSERS
         from recipevis.parameters import load
 
         numbers = ("hidden", "weights", "activations, MiB an image", "share of what is trained")
         table = Table("fuser", *(Column(name, justify="right") for name in numbers), box=SIMPLE)
-        for row in probe.fusers(load(params, FUSERS)):
+        for row in fuser_costs.all_fusers(load(params, FUSERS)):
             if row.hidden is None:
                 table.add_row(row.name, "–", "none", "–", "–")
                 continue
@@ -112,15 +112,15 @@ def doctor(
         from recipevis.fusers import FUSERS
         from recipevis.parameters import load
 
-        console = Console(soft_wrap=True, highlight=False)
+        console, parameters = Console(soft_wrap=True, highlight=False), load(params, FUSERS)
         missing = 0
-        for finding in doctors.examine(load(params, FUSERS)):
+        for finding in doctors.examine(parameters):
             style = {"ok": "green", "note": "yellow", "missing": "red"}[finding.state]
             remedy = f" -> {finding.remedy}" if finding.remedy else ""
             console.print(f"[{style}]{finding.state:8}[/] {finding.what}: {escape(finding.text + remedy)}")
             missing += finding.state == "missing"
         if probe:
-            _probe(load(params, FUSERS))
+            _probe(parameters)
         if missing:
             raise typer.Exit(2)
 
@@ -129,37 +129,16 @@ def _probe(parameters) -> None:
     """Measure and print what the configured run takes."""
     import tempfile
 
-    from recipevis import probe, store
+    from recipevis import backbone_sources, doctor, estimates, probe, stand_ins, store
 
-    print("probe: about 20 training steps on this machine", flush=True)
+    print("\nprobe: about 25 training steps on this machine", flush=True)
+    if parameters.backbone.source == "hub" and backbone_sources.folders(parameters.backbone) is None:
+        print("  untrained networks of the sizes backbone.random stand for the hub's", flush=True)
     store.home().mkdir(parents=True, exist_ok=True)
-    with probe.backbone(parameters) as networks, tempfile.TemporaryDirectory(dir=store.home()) as folder:
+    with stand_ins.backbone(parameters) as networks, tempfile.TemporaryDirectory(dir=store.home()) as folder:
         costs = probe.measure(parameters, networks, Path(folder))
-        told = probe.estimate(costs, parameters, networks)
-        recipes = probe.recipes(costs, parameters, networks)
-    train = parameters.train
-    print(f"measured on {costs.device}, {train.precision}, {costs.trained_weights:,} weights trained, for a step:")
-    print(f"  {costs.fixed_s:.3g} s and {costs.fixed_gib:.3g} GiB fixed")
-    print(f"  {costs.image_s:.3g} s and {costs.image_gib:.3g} GiB an image")
-    print(f"  {costs.cycle_image_s:.3g} s and {costs.cycle_image_gib:.3g} GiB more an image of the cycle loss")
-    print(f"  embedding a sentence and a frame: {costs.embed_s:.3g} s")
-    print(f"  drawing a picture: {costs.pass_s * parameters.sample.steps + costs.picture_s:.3g} s")
-    print("computed from that:")
-    print(f"  memory of training: {told.memory_gib:.3g} GiB a process")
-    for stage, hours in told.hours.items():
-        print(f"  {stage}: {_hours(hours)}")
-    print(f"  Table 1, {len(probe.TABLE_1)} runs of both: {_hours(told.table_1_hours)}")
-    for recipe in recipes:
-        how = f"{recipe.images} at once, train.accumulation: {recipe.accumulation}"
-        how += ", train.gradient_checkpointing: true" if recipe.checkpointed else ""
-        how = how if recipe.images else "too small, one image at once"
-        print(f"  a card of {recipe.card_gb} GB: {how}, {recipe.memory_gib:.3g} GiB")
-    at_hand = "; no card was at hand" if costs.device.startswith(("cpu", "mps")) else ""
-    print(f"  the cards' lines follow from the memory measured on {costs.device}{at_hand}")
-
-
-def _hours(hours: float) -> str:
-    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+        told = estimates.estimate(costs, parameters, networks, doctor.recipes(parameters))
+    print(*estimates.lines(costs, told, estimates.fit_cards(costs, parameters), parameters), sep="\n")
 
 
 @app.command()

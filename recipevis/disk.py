@@ -33,8 +33,8 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
         recipes: the run's; None: not at hand, and taken to be as many and as long as YouCook2's.
     """
     published = parameters.backbone.source in ("hub", "folder")
-    by_subset = _steps(parameters, recipes)
-    videos, steps = sum(map(len, by_subset.values())), sum(map(sum, by_subset.values()))
+    by_subset = steps(parameters, recipes)
+    videos, frames = sum(map(len, by_subset.values())), sum(map(sum, by_subset.values()))
     drawn = _DRAWN * sum(by_subset["validation"][: parameters.sample.recipes])
     # Small networks: as the kitchen's. Tokens and latents are fp16, weights and AdamW's moments fp32.
     text, image = (77 * 768, 257 * 1024) if published else (40 * 64, 65 * 64)
@@ -45,10 +45,10 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
     kept = 3 if parameters.train.ema is None else 4  # the weights, two moments, perhaps an average
     written = [
         ("download", HOME, videos * _VIDEO_BYTES[parameters.dataset.source]),
-        ("frames", PROJECT, steps * picture),
+        ("frames", PROJECT, frames * picture),
         ("backbone", PROJECT, 4 * weights),
         *([("backbone", HUB, 4 * weights)] if parameters.backbone.source == "hub" else []),
-        ("embed", PROJECT, 2 * steps * (text + image + latents)),
+        ("embed", PROJECT, 2 * frames * (text + image + latents)),
         ("train", PROJECT, 4 * weights),
         ("train", HOME, 2 * kept * 4 * unet),  # two checkpoints while one is saved
         ("sample", PROJECT, drawn * picture),
@@ -56,13 +56,13 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
     return [Share(stage, place, taken / GIB) for stage, place, taken in written]
 
 
-def _steps(parameters: Parameters, recipes: Sequence[Recipe] | None) -> dict[str, list[float]]:
-    """For each subset the number of steps of each of its videos."""
+def steps(parameters: Parameters, recipes: Sequence[Recipe] | None) -> dict[str, list[float]]:
+    """For each subset the number of steps of each of its videos; `recipes` as for `needed`."""
     if recipes is not None:
         return {subset: [len(r.steps) for r in recipes if r.subset == subset] for subset in SUBSETS}
     return {
-        subset: [steps / videos] * min(videos, parameters.dataset.limit or videos)
-        for subset, (videos, steps) in YOUCOOK2.items()
+        subset: [total / videos] * min(videos, parameters.dataset.limit or videos)
+        for subset, (videos, total) in YOUCOOK2.items()
     }
 
 

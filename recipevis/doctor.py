@@ -37,14 +37,19 @@ class Finding:
 
 def examine(parameters: Parameters) -> Iterator[Finding]:
     """Every finding, in the order of the stages that need it."""
-    finding, recipes = _annotations(parameters)
+    finding, found = _annotations(parameters)
     yield finding
     yield _ffmpeg()
-    yield from _videos(parameters, recipes)
+    yield from _videos(parameters, found)
     yield _weights(parameters)
     yield _device(parameters)
-    yield from _disk(parameters, recipes)
+    yield from _disk(parameters, found)
     yield _git()
+
+
+def recipes(parameters: Parameters) -> list[Recipe] | None:
+    """The run's recipes, or None if they are not at hand."""
+    return _annotations(parameters)[1]
 
 
 def _annotations(parameters: Parameters) -> tuple[Finding, list[Recipe] | None]:
@@ -174,11 +179,9 @@ def _disk(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterator[
     shares = disk.needed(parameters, recipes)
     paths = {disk.PROJECT: Path.cwd(), disk.HOME: store.home(), disk.HUB: Path(constants.HF_HUB_CACHE)}
     places = [place for place in paths if any(share.place == place for share in shares)]
-    listed = (
-        f"{place}: " + ", ".join(f"{share.stage} {disk.told(share.gib)}" for share in shares if share.place == place)
-        for place in places
-    )
-    yield Finding("disk", "ok", f"computed, GiB: {'; '.join(listed)}")
+    for place in places:
+        listed = (f"{share.stage} {disk.told(share.gib)}" for share in shares if share.place == place)
+        yield Finding(f"GiB in {place}", "ok", f"{', '.join(listed)} (computed)")
     by_device: dict[int, list[str]] = {}
     there = {place: next(f for f in (paths[place], *paths[place].parents) if f.exists()) for place in places}
     for place in places:

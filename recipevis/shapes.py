@@ -17,3 +17,8 @@ class Shapes:
     image_width: int  # v
     condition_tokens: int  # c
     condition_width: int  # d, the UNet's cross-attention width
+
+
+def image_tokens(pixels: int, patch: int) -> int:
+    """Tokens of an image, p: its square patches and the class token; both sizes in pixels."""
+    return (pixels // patch) ** 2 + 1

@@ -123,7 +123,7 @@ class Trainer:
         self._share = _share(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
         self.batches = batches
-        self._cycle, self._cycle_settings = cycle, cycle_settings
+        self.cycle, self._cycle_settings = cycle, cycle_settings
         if settings.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
         if settings.compile:
@@ -210,8 +210,8 @@ class Trainer:
         settings, weights = self._settings, None
         batches = self.batches["training"]
         draws = batches.training(step, settings.batch_size, settings)
-        if self._cycle:
-            eligible = self._cycle.eligible(draws.timesteps, draws.text_dropped)
+        if self.cycle:
+            eligible = self.cycle.eligible(draws.timesteps, draws.text_dropped)
             weights = sample_weights(eligible, draws.priorities, self._cycle_settings.images)
         first = self._accelerator.process_index * settings.accumulation
         parts = [slice(i * self._share, (i + 1) * self._share) for i in range(first, first + settings.accumulation)]
@@ -228,7 +228,7 @@ class Trainer:
             waits = self._accelerator.no_sync(self._wrapped) if number < count else nullcontext()
             with waits:
                 with self._accelerator.autocast():
-                    cycle = None if weights is None else self._cycle
+                    cycle = None if weights is None else self.cycle
                     pieces = losses(self._wrapped, batch.to(device), self._scheduler, cycle, weights)
                 # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
                 summed = pieces.cycle * (count * self._accelerator.num_processes)

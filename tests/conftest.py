@@ -88,6 +88,32 @@ TINY = {
 }
 
 
+@pytest.fixture
+def parameters_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
+    """A function: the parameters of one of the project's files, some of them changed, in an empty folder."""
+    from recipevis.fusers import FUSERS
+    from recipevis.parameters import load
+
+    monkeypatch.chdir(tmp_path)
+
+    def parameters(name: str = "params/paper.yaml", changes: dict[str, object] | None = None):
+        path = tmp_path / "params.yaml"
+        path.write_text((ROOT / name).read_text())
+        set_parameters(path, changes or {})
+        return load(path, FUSERS)
+
+    return parameters
+
+
+def tiny(changes: dict[str, object] | None = None) -> dict[str, object]:
+    """Changes that make a parameter file a run on tiny untrained networks."""
+    values = {"backbone.source": "random", "frames.pixels": 32, "fuser_hidden": 4, "train.batch_size": 4}
+    for group, inner in TINY.items():
+        for name, value in inner.items() if isinstance(inner, dict) else [(None, inner)]:
+            values[f"backbone.random.{group}" + (f".{name}" if name else "")] = value
+    return values | (changes or {})
+
+
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with untrained networks as small as they get; noise prediction, 32x32 images have 4x4 latents."""

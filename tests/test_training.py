@@ -204,13 +204,13 @@ def test_the_first_loss_and_rate_by_hand(make, cache, table, tiny_backbone, tmp_
 
 def test_pieces_add_up_and_two_rates_are_used(make, tmp_path):
     trainer, denoiser = make(settings())
-    frozen = {name: weights_hash(getattr(trainer._cycle, name)) for name in ("vae", "clip")}
+    frozen = {name: weights_hash(getattr(trainer.cycle, name)) for name in ("vae", "clip")}
     before = weights_hash(denoiser.unet), weights_hash(denoiser.conditioner)
     history = trainer.run(tmp_path)
     assert history["cycle"].max() > 0
     np.testing.assert_allclose(history["loss"], history["denoising"] + 0.5 * history["cycle"], rtol=1e-5)
     assert [group["initial_lr"] for group in trainer.optimizer.param_groups] == [1e-3, 2e-3]
-    assert {name: weights_hash(getattr(trainer._cycle, name)) for name in ("vae", "clip")} == frozen
+    assert {name: weights_hash(getattr(trainer.cycle, name)) for name in ("vae", "clip")} == frozen
     after = weights_hash(denoiser.unet), weights_hash(denoiser.conditioner)
     assert all(a != b for a, b in zip(after, before, strict=True))
 

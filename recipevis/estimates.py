@@ -1,0 +1,163 @@
+"""What the configured run, and the whole of Table 1, would take: computed from what `probe` measured."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+
+import torch
+
+from recipevis import annotations, diffusion, disk
+from recipevis.backbone import Backbone
+from recipevis.fusers import count_weights, hidden_width
+from recipevis.parameters import Parameters
+from recipevis.probe import Costs
+
+# The paper's Table 1: each fuser with the cycle loss or without; its baseline is fine-tuned without.
+TABLE_1 = [("baseline", False)] + [
+    (fuser, cycle)
+    for fuser in ("concat", "text_pooling", "image_pooling", "attend_to_text", "attend_to_image")
+    for cycle in (False, True)
+]
+CARDS_GB = (24, 48, 80)
+_USABLE = 0.9  # of a card: the driver's context and what fragments take the rest
+_DRAWN = 4  # pictures that are denoised of a validation step: by the model in three ways, by the untouched backbone
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """Hours by stage, and of the whole of Table 1; memory of a training process at the configured batch."""
+
+    hours: dict[str, float]
+    table_1_hours: float
+    memory_gib: float
+
+
+def estimate(
+    costs: Costs, parameters: Parameters, networks: Backbone, recipes: Sequence[annotations.Recipe] | None = None
+) -> Estimate:
+    """The configured run's hours and memory. With several processes: on as many devices like this one.
+
+    Args:
+        costs: as measured.
+        parameters: the configured run.
+        networks: the backbone's.
+        recipes: the run's; None: not at hand, and taken to be YouCook2's.
+    """
+    p, expected = parameters, cycle_images(parameters, networks) / parameters.train.processes
+    share, parts = p.train.batch_size // p.train.processes, p.train.accumulation
+    checkpointed = p.train.gradient_checkpointing
+
+    def step_s(cycle: bool) -> float:
+        return costs.step_s(share, expected if cycle else 0, parts, checkpointed)
+
+    steps = disk.steps(parameters, recipes)
+    embed = sum(map(sum, steps.values())) * costs.embed_s / p.embed.processes / 3600
+    train = p.train.steps * step_s(bool(p.cycle.weight)) / 3600
+    drawn = _DRAWN * sum(steps["validation"][: p.sample.recipes])
+    sample = drawn * (p.sample.steps * costs.pass_s + costs.picture_s) / 3600
+    shapes = networks.shapes(p.condition_tokens)
+    unet = sum(weight.numel() for weight in networks.unet.parameters())
+    table_1 = embed
+    for fuser, cycle in TABLE_1:
+        trained = unet + count_weights(fuser, shapes, hidden_width(fuser, shapes, p.fuser_hidden))
+        fixed = costs.fixed_s * trained / costs.trained_weights  # the optimizer's step goes with the weights
+        table_1 += p.train.steps * (step_s(cycle) - costs.fixed_s + fixed) / 3600 + sample
+    memory = costs.memory_gib(share // parts, _most_cycle_images(p, share // parts), parts, checkpointed)
+    return Estimate({"embed": embed, "train": train, "sample": sample}, table_1, memory)
+
+
+def cycle_images(parameters: Parameters, networks: Backbone) -> float:
+    """Images of a batch that L_cyc is taken on, expected."""
+    p, scheduler = parameters, networks.scheduler
+    every = torch.arange(scheduler.config.num_train_timesteps)
+    limit = p.cycle.max_amplification
+    little = 1.0 if limit is None else (diffusion.amplification(scheduler, every) <= limit).float().mean().item()
+    eligible = p.train.batch_size * little * (1 - p.train.dropout_text - p.train.dropout_both)
+    return min(eligible, p.cycle.images or eligible)
+
+
+def _most_cycle_images(parameters: Parameters, at_once: int) -> int:
+    """Images of a part that L_cyc is taken on at most, as chance has it."""
+    return min(at_once, parameters.cycle.images or at_once) if parameters.cycle.weight else 0
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How a process's share of the batch fits a card, or that it doesn't: then `images` is 0."""
+
+    card_gb: int
+    images: int  # at once
+    accumulation: int
+    checkpointed: bool
+    memory_gib: float
+
+
+def fit_cards(costs: Costs, parameters: Parameters) -> list[Fit]:
+    """For each of `CARDS_GB` the fewest parts that the batch of a process fits in, gradient checkpointing the last
+    resort."""
+    share = parameters.train.batch_size // parameters.train.processes
+    ways = [
+        (images, share // images, checkpointed)
+        for checkpointed in (False, True)
+        for images in range(share, 0, -1)
+        if share % images == 0
+    ]
+    found = []
+    for card in CARDS_GB:
+        usable = card * 1e9 / disk.GIB * _USABLE
+        for images, parts, checkpointed in ways:
+            memory = costs.memory_gib(images, _most_cycle_images(parameters, images), parts, checkpointed)
+            if memory <= usable:
+                found.append(Fit(card, images, parts, checkpointed, memory))
+                break
+        else:
+            found.append(Fit(card, 0, 0, False, memory))  # of the last way, the smallest
+    return found
+
+
+def lines(costs: Costs, told: Estimate, fits: Sequence[Fit], parameters: Parameters) -> Iterator[str]:
+    """What was measured, and what follows from it, for a terminal."""
+    train, sample = parameters.train, parameters.sample
+    yield f"measured on {costs.device}, {train.precision}, {costs.trained_weights:,} weights trained; of a step:"
+    yield f"  {'':30} {'s':>8} {'GiB':>8}"
+    for what, seconds, gib in (
+        ("fixed", costs.fixed_s, costs.fixed_gib),
+        ("an image", costs.image_s, costs.image_gib),
+        ("  with gradient checkpointing", costs.checkpointed_image_s, costs.checkpointed_image_gib),
+        ("an image of L_cyc, more", costs.cycle_image_s, costs.cycle_image_gib),
+        ("  its networks", None, costs.cycle_gib),
+        ("each further part", costs.part_s, None),
+        ("  several parts, once", None, costs.parts_gib),
+    ):
+        yield f"  {what:30} {_figure(seconds):>8} {_figure(gib):>8}".rstrip()
+    yield f"  embedding a sentence and a frame: {_figure(costs.embed_s)} s"
+    yield f"  drawing a picture in {sample.steps} steps: {_figure(costs.pass_s * sample.steps + costs.picture_s)} s"
+    yield "computed from that:"
+    yield f"  memory of training: {told.memory_gib:.3g} GiB a process"
+    for stage, hours in told.hours.items():
+        yield f"  {stage}: {_hours(hours)}"
+    yield f"  Table 1, {len(TABLE_1)} runs, each trained and sampled: {_hours(told.table_1_hours)}"
+    yield f"a batch of {train.batch_size}, L_cyc's images included, fits"
+    for (images, accumulation, checkpointed), same in groupby(
+        fits, lambda fit: (fit.images, fit.accumulation, fit.checkpointed)
+    ):
+        cards, how = list(same), f"{images} at once, train.accumulation: {accumulation}"
+        how += ", train.gradient_checkpointing: true" if checkpointed else ""
+        how = how if images else "not at all, one image at once takes"
+        yield f"  a card of {_listed([card.card_gb for card in cards])} GB: {how}, {cards[0].memory_gib:.3g} GiB"
+    at_hand = "; no card was at hand" if costs.device.startswith(("cpu", "mps")) else ""
+    yield f"  (computed from the memory measured on {costs.device}{at_hand})"
+
+
+def _figure(value: float | None) -> str:
+    return "" if value is None else f"{value:.3g}"
+
+
+def _hours(hours: float) -> str:
+    return f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes"
+
+
+def _listed(numbers: Sequence[int]) -> str:
+    """`24`, `24 or 48`, `24, 48 or 80`."""
+    *others, last = map(str, numbers)
+    return f"{', '.join(others)} or {last}" if others else last
