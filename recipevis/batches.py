@@ -42,9 +42,13 @@ class Batch:
     timesteps: Tensor  # int64 [b]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device, the embeddings in fp32."""
-        embedded, *others = (getattr(self, field.name).to(device) for field in fields(self))
+        """The same on a device, the embeddings in fp32; from pinned memory without waiting for the device."""
+        embedded, *others = (getattr(self, field.name).to(device, non_blocking=True) for field in fields(self))
         return Batch(embedded.to(torch.float32), *others)
+
+    def pin_memory(self) -> "Batch":
+        """The same in memory that a GPU can fetch from while it works."""
+        return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
 
 class Batches:
@@ -63,6 +67,7 @@ class Batches:
         self._text = table["sentence"].map(embeddings.sentence_rows).to_numpy()
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
         self._previous = table["previous_image"].map(embeddings.image_rows).to_numpy()
+        self._epoch, self._order = -1, np.array([], dtype=np.int64)  # the order drawn last
 
     def __len__(self) -> int:
         """Number of triplets."""
@@ -84,7 +89,7 @@ class Batches:
     def _shuffled(self, drawn: int) -> int:
         """The triplet drawn after `drawn` others."""
         epoch, position = divmod(drawn, len(self))
-        if getattr(self, "_epoch", None) != epoch:
+        if self._epoch != epoch:
             self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
         return int(self._order[position])
 

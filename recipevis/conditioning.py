@@ -24,9 +24,13 @@ class Embedded:
     image: Tensor  # [b, p, v]
     image_pooled: Tensor  # [b, v]
 
-    def to(self, where: torch.device | torch.dtype) -> "Embedded":
+    def to(self, where: torch.device | torch.dtype, non_blocking: bool = False) -> "Embedded":
         """The same on another device or of another type."""
-        return Embedded(*(getattr(self, field.name).to(where) for field in fields(self)))
+        return Embedded(*(getattr(self, field.name).to(where, non_blocking=non_blocking) for field in fields(self)))
+
+    def pin_memory(self) -> "Embedded":
+        """The same in memory that a GPU can fetch from while it works."""
+        return Embedded(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
     def without_text(self, dropped: Tensor, null: Tensor, null_pooled: Tensor) -> "Embedded":
         """The sentence replaced by the empty one, [t, e] and [e], where `dropped`, bool [b], is true."""

@@ -14,6 +14,13 @@ from recipevis.diffusion import amplification, predicted_original
 from recipevis.images import ClipPreprocessing, clamp_straight_through
 
 
+def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None) -> Tensor:
+    """At which timesteps pred x0 amplifies an error by at most so much, bool [T] on the CPU; None: at all."""
+    every = torch.arange(scheduler.config.num_train_timesteps)
+    limit = float("inf") if max_amplification is None else max_amplification
+    return amplification(scheduler, every) <= limit
+
+
 def sample_weights(eligible: Tensor, priorities: Tensor, images: int | None) -> Tensor:
     """The weight of each sample of the whole batch in L_cyc, float [b].
 
@@ -55,13 +62,11 @@ class CycleLoss(nn.Module):
         super().__init__()
         self.vae, self.clip, self.preprocessing = vae.requires_grad_(False), clip.requires_grad_(False), preprocessing
         self.vae.enable_gradient_checkpointing()  # the decoder's activations are 1.4 GB an image otherwise
-        self.scheduler, self.max_amplification = scheduler, max_amplification
+        self.scheduler, self._timesteps = scheduler, eligible_timesteps(scheduler, max_amplification)
 
     def eligible(self, timesteps: Tensor, text_dropped: Tensor) -> Tensor:
-        """Which samples L_cyc may be taken on, bool [b]."""
-        if self.max_amplification is None:
-            return ~text_dropped
-        return ~text_dropped & (amplification(self.scheduler, timesteps) <= self.max_amplification)
+        """Which samples L_cyc may be taken on, bool [b]; all on the CPU."""
+        return ~text_dropped & self._timesteps[timesteps]
 
     def forward(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor, text: Tensor, weights: Tensor) -> Tensor:
         """The weighted sum of 1 - cosine over the samples whose weight isn't zero, a scalar.

@@ -107,7 +107,6 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
     counter = folder / f"{kind}-{state.process_index}-of-{state.num_processes}.done"
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
     mine = range(len(batches))[state.process_index :: state.num_processes]
-    done = int(counter.read_text()) if counter.exists() else 0
     arrays: dict[str, np.ndarray] = {}
 
     def save(number: int) -> None:
@@ -122,12 +121,15 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
         store.write_text(counter, str(number + 1))
         progress.advance(len(batch))
 
+    with state.main_process_first():
+        if state.is_main_process and not counter.exists():  # anew: counts of another number of processes are void
+            for stale in folder.glob(f"{kind}-*.done"):
+                stale.unlink()
+        done = int(counter.read_text()) if counter.exists() else 0
     sizes = [len(batches[number]) for number in mine]
     with meter(f"embed {kind}", sum(sizes), sum(sizes[:done])) as progress:
         with state.main_process_first():
             if state.is_main_process and not done:  # makes the arrays that all write into
-                for stale in folder.glob(f"{kind}-*.done"):  # of another number of processes
-                    stale.unlink()
                 save(0)
                 done = 1
         for number in range(done, len(mine)):

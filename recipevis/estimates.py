@@ -4,9 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-import torch
-
-from recipevis import annotations, diffusion, disk
+from recipevis import annotations, cycle, disk
 from recipevis.backbone import Backbone
 from recipevis.fusers import count_weights, hidden_width
 from recipevis.parameters import Parameters
@@ -47,8 +45,8 @@ def estimate(
     share, parts = p.train.batch_size // p.train.processes, p.train.accumulation
     checkpointed = p.train.gradient_checkpointing
 
-    def step_s(cycle: bool) -> float:
-        return costs.step_s(share, expected if cycle else 0, parts, checkpointed)
+    def step_s(with_cycle: bool) -> float:
+        return costs.step_s(share, expected if with_cycle else 0, parts, checkpointed)
 
     steps = disk.steps(parameters, recipes)
     embed = sum(map(sum, steps.values())) * costs.embed_s / p.embed.processes / 3600
@@ -58,21 +56,19 @@ def estimate(
     shapes = networks.shapes(p.condition_tokens)
     unet = sum(weight.numel() for weight in networks.unet.parameters())
     table_1 = embed
-    for fuser, cycle in TABLE_1:
+    for fuser, with_cycle in TABLE_1:
         trained = unet + count_weights(fuser, shapes, hidden_width(fuser, shapes, p.fuser_hidden))
         fixed = costs.fixed_s * trained / costs.trained_weights  # the optimizer's step goes with the weights
-        table_1 += p.train.steps * (step_s(cycle) - costs.fixed_s + fixed) / 3600 + sample
+        table_1 += p.train.steps * (step_s(with_cycle) - costs.fixed_s + fixed) / 3600 + sample
     memory = costs.memory_gib(share // parts, _most_cycle_images(p, share // parts), parts, checkpointed)
     return Estimate({"embed": embed, "train": train, "sample": sample}, table_1, memory)
 
 
 def cycle_images(parameters: Parameters, networks: Backbone) -> float:
     """Images of a batch that L_cyc is taken on, expected."""
-    p, scheduler = parameters, networks.scheduler
-    every = torch.arange(scheduler.config.num_train_timesteps)
-    limit = p.cycle.max_amplification
-    little = 1.0 if limit is None else (diffusion.amplification(scheduler, every) <= limit).float().mean().item()
-    eligible = p.train.batch_size * little * (1 - p.train.dropout_text - p.train.dropout_both)
+    p = parameters
+    timesteps = cycle.eligible_timesteps(networks.scheduler, p.cycle.max_amplification)
+    eligible = p.train.batch_size * timesteps.float().mean().item() * (1 - p.train.dropout_text - p.train.dropout_both)
     return min(eligible, p.cycle.images or eligible)
 
 

@@ -17,7 +17,7 @@ def square(image: Image.Image, pixels: int, how: str) -> Image.Image:
     """Resize a picture to `pixels` x `pixels`, RGB, Lanczos.
 
     Args:
-        image: any mode; alpha is laid over black, as a video player does.
+        image: any mode; alpha is dropped.
         pixels: height and width of the result.
         how: `squash` changes the proportions (A.1, literally), `crop` keeps the centre, `pad` adds black borders.
     """
@@ -36,7 +36,7 @@ def blank(pixels: int, colour: str) -> np.ndarray:
 
 
 def read(path) -> np.ndarray:
-    """A picture file as uint8 RGB [h, w, 3]."""
+    """A picture file as uint8 RGB [h, w, 3]; alpha is dropped."""
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
 

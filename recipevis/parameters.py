@@ -252,8 +252,9 @@ class Train(Section):
 
     @model_validator(mode="after")
     def _batch_is_divisible(self) -> "Train":
-        if self.batch_size % (parts := self.processes * self.accumulation):
-            raise ValueError(f"batch_size = {self.batch_size}: must be a multiple of processes * accumulation, {parts}")
+        if self.batch_size % (self.processes * self.accumulation):
+            shared = f"accumulation = {self.accumulation} and processes = {self.processes}"
+            raise ValueError(f"{shared}: their product must divide batch_size = {self.batch_size}")
         return self
 
 

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 _FOLDER = "RECIPEVIS_WORK_FOLDER"
+_HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
 def rank() -> int:
@@ -51,7 +52,7 @@ def launch(module: str, count: int, folder: Path) -> bool:
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
     theirs = {_FOLDER: str(folder), "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
-    mine = dict(os.environ)
+    mine, handlers = dict(os.environ), {number: signal.getsignal(number) for number in _HANDLED}
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process has told what failed
     config = LaunchConfig(
         run_id=module,
@@ -60,6 +61,7 @@ def launch(module: str, count: int, folder: Path) -> bool:
         nproc_per_node=count,
         rdzv_backend="c10d",
         rdzv_endpoint="localhost:0",
+        local_addr="localhost",  # a machine may not be able to resolve its own name
         max_restarts=0,
         logs_specs=DefaultLogsSpecs(log_dir=str(folder / "launcher")),  # it makes folders there, and writes nothing
     )
@@ -78,6 +80,8 @@ def launch(module: str, count: int, folder: Path) -> bool:
     finally:
         os.environ.clear()
         os.environ.update(mine)
+        for number, handler in handlers.items():  # the launcher leaves its own
+            signal.signal(number, handler)
     return True
 
 

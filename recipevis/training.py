@@ -3,28 +3,28 @@
 Weights, AdamW's moments and the loss are fp32; a lower precision is autocast's alone.
 """
 
-import json
 import math
-import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
 import torch
 from accelerate import Accelerator
-from diffusers import DDPMScheduler, UNet2DConditionModel
+from diffusers import DDPMScheduler
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
-from torch import Tensor, nn
+from torch import Tensor
 
-from recipevis import diffusion, store
+from recipevis import checkpoints
 from recipevis.backbone import Backbone
 from recipevis.batches import Batch, Batches, by_subset
-from recipevis.conditioning import Conditioner, Embedded
+from recipevis.conditioning import Conditioner
 from recipevis.cycle import CycleLoss, sample_weights
+from recipevis.denoiser import Denoiser, losses
 from recipevis.embeddings import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers import hidden_width
@@ -34,51 +34,6 @@ from recipevis.randomness import seeded
 
 HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
 _STEPS_TOLD_AT_ONCE = 10
-
-
-class Denoiser(nn.Module):
-    """Fuser and UNet: the part that is trained."""
-
-    def __init__(self, conditioner: Conditioner, unet: UNet2DConditionModel):
-        super().__init__()
-        self.conditioner, self.unet = conditioner, unet
-
-    def forward(self, noisy: Tensor, timesteps: Tensor, embedded: Embedded) -> Tensor:
-        """The UNet's prediction [b, 4, h, w] for noisy latents [b, 4, h, w] at timesteps [b]."""
-        return self.unet(noisy, timesteps, encoder_hidden_states=self.conditioner(embedded)).sample
-
-
-@dataclass(frozen=True)
-class Losses:
-    """The pieces of one step's loss, scalars."""
-
-    denoising: Tensor
-    cycle: Tensor  # not yet weighted
-
-
-def losses(
-    denoiser: nn.Module,
-    batch: Batch,
-    scheduler: DDPMScheduler,
-    cycle: CycleLoss | None = None,
-    weights: Tensor | None = None,
-) -> Losses:
-    """Mean squared error of the prediction, and L_cyc, of one batch or a part of it.
-
-    Args:
-        denoiser: `Denoiser`.
-        batch: on the denoiser's device.
-        scheduler: the backbone's noise schedule.
-        cycle: the cycle loss; None: left out.
-        weights: `cycle.sample_weights` of these samples, [b].
-    """
-    noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
-    prediction = denoiser(noisy, batch.timesteps, batch.embedded).float()
-    wanted = diffusion.target(scheduler, batch.latents, batch.noise, batch.timesteps)
-    denoising = nn.functional.mse_loss(prediction, wanted)
-    if cycle is None:
-        return Losses(denoising, torch.zeros_like(denoising))
-    return Losses(denoising, cycle(noisy, prediction, batch.timesteps, batch.text_projected, weights))
 
 
 class Trainer:
@@ -91,6 +46,7 @@ class Trainer:
     Attributes:
         denoiser: what is trained; after `run` it is the result.
         batches: of the subsets `training` and `validation`.
+        cycle: the cycle loss; None: off.
         optimizer: AdamW.
 
     Args:
@@ -116,14 +72,13 @@ class Trainer:
         cycle: CycleLoss | None,
         cycle_settings: Cycle,
     ):
-        _check_precision(settings.precision, device)
+        _check_device(settings, device)
         self._accelerator = Accelerator(
             cpu=device.type == "cpu", mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision)
         )
         self._share = _share(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
-        self.batches = batches
-        self.cycle, self._cycle_settings = cycle, cycle_settings
+        self.batches, self.cycle, self._cycle_settings = batches, cycle, cycle_settings
         if settings.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
         if settings.compile:
@@ -131,6 +86,7 @@ class Trainer:
         fused = settings.fused or None  # None leaves the choice of a loop to torch
         groups = _parameter_groups(denoiser, settings)
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
+        optimizer.register_load_state_dict_pre_hook(partial(_with_loop, fused))
         self.denoiser = denoiser
         self._wrapped, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
         self._rate = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
@@ -157,17 +113,23 @@ class Trainer:
 
         Raises:
             ParameterError: the loss is no number any more.
+            KeyboardInterrupt: by Ctrl-C; a run on one process has saved a checkpoint first.
         """
         self._accelerator.wait_for_everyone()  # the one that writes holds the folder now
-        history = self._resume(work)
+        history = checkpoints.resume(self._accelerator, work)
+        if history and self._average:
+            self._average.to(self._accelerator.device)
+        if history and self.writes:
+            print(f"train: going on from step {len(history)}", flush=True)
         settings, steps = self._settings, self._settings.steps
+        alone = self._accelerator.num_processes == 1  # several would have to agree on the step after which they end
         pending: list[tuple[Tensor, float]] = []  # steps' losses, still on the device: to ask for them waits for it
-        with meter("train", steps, len(history)) as progress:
+        with meter("train", steps, len(history)) as progress, checkpoints.interrupted(alone) as interrupted:
             for step, parts in enumerate(self.loaded(len(history), steps), start=len(history)):
                 pending.append(self.step(parts))
                 done, last = step + 1, step + 1 == steps
                 validates = last or done % settings.validate_every == 0
-                saves = last or done % settings.checkpoint_every == 0
+                saves = last or done % settings.checkpoint_every == 0 or interrupted.is_set()
                 if validates or saves or len(pending) == _STEPS_TOLD_AT_ONCE:
                     self._tell(history, pending)
                     progress.advance(len(pending), f"loss {history[-1]['loss']:.4f}")
@@ -175,7 +137,9 @@ class Trainer:
                 if validates:
                     history[-1]["validation_loss"] = self.validation_loss()
                 if saves:
-                    self._save(work, history)
+                    checkpoints.save(self._accelerator, work, history)
+                if interrupted.is_set():
+                    raise KeyboardInterrupt
         if self._average:
             self._average.copy_to(self.denoiser.parameters())
             self._average = None
@@ -198,12 +162,19 @@ class Trainer:
             yield from map(self.load, range(first, end))
             return
         with ThreadPoolExecutor(1) as ahead:
-            following = [ahead.submit(self.load, step) for step in range(first, min(first + 1, end))]
+            following = [ahead.submit(self._pinned, step) for step in range(first, min(first + 1, end))]
             for step in range(first, end):
                 parts = following.pop().result()
                 if step + 1 < end:
-                    following.append(ahead.submit(self.load, step + 1))
+                    following.append(ahead.submit(self._pinned, step + 1))
                 yield parts
+
+    def _pinned(self, step: int) -> list[tuple[Batch, Tensor | None]]:
+        """What `load` gives, where a GPU can fetch it while it works."""
+        parts = self.load(step)
+        if self._accelerator.device.type != "cuda":
+            return parts
+        return [(batch.pin_memory(), weights) for batch, weights in parts]
 
     def load(self, step: int) -> list[tuple[Batch, Tensor | None]]:
         """This process's share of a step's batch in its parts, each with its samples' weights in L_cyc."""
@@ -271,30 +242,6 @@ class Trainer:
             self._average.restore(self.denoiser.parameters())
         total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
         return self._accelerator.reduce(total, "sum").item() / count
-
-    def _save(self, work: Path, history: list[dict[str, float]]) -> None:
-        """Write a checkpoint beside, rename it, and only then remove the older ones."""
-        folder, beside = work / f"checkpoint-{len(history):09d}", work / "unfinished"
-        if self.writes:
-            shutil.rmtree(beside, ignore_errors=True)
-        self._accelerator.wait_for_everyone()
-        self._accelerator.save_state(str(beside))
-        self._accelerator.wait_for_everyone()
-        if self.writes:
-            store.write_json(beside / "history.json", history)
-            beside.rename(folder)
-            for older in sorted(work.glob("checkpoint-*"))[:-1]:
-                shutil.rmtree(older)
-
-    def _resume(self, work: Path) -> list[dict[str, float]]:
-        """Load the newest checkpoint, if there is one, and return the history up to it."""
-        checkpoints = sorted(work.glob("checkpoint-*"))
-        if not checkpoints:
-            return []
-        self._accelerator.load_state(str(checkpoints[-1]))
-        if self._average:
-            self._average.to(self._accelerator.device)
-        return json.loads((checkpoints[-1] / "history.json").read_text(encoding="utf-8"))
 
 
 def new_conditioner(
@@ -364,10 +311,16 @@ def new_trainer(
     return Trainer(denoiser, backbone.scheduler, batches, settings, backbone.device, loss, cycle)
 
 
-def _check_precision(precision: str, device: torch.device) -> None:
-    if precision == "fp16" and device.type == "cpu":
+def _check_device(settings: Train, device: torch.device) -> None:
+    if settings.processes > 1 and device.type == "mps":
+        raise ParameterError(f"train.processes = {settings.processes}: an Apple GPU serves one process only")
+    if settings.precision == "fp16" and device.type == "cpu":
         raise ParameterError("train.precision = 'fp16': a CPU has fp32 and bf16 only")
-    if precision == "bf16" and device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+    if (
+        settings.precision == "bf16"
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
         raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
 
 
@@ -380,6 +333,11 @@ def _share(settings: Train, processes: int) -> int:
             f"{settings.accumulation} parts each"
         )
     return settings.batch_size // parts
+
+
+def _with_loop(fused: bool | None, optimizer: torch.optim.Optimizer, saved: dict) -> dict:
+    """An optimizer's saved state, with the loop that is asked for now: a run may go on with another."""
+    return saved | {"param_groups": [group | {"fused": fused} for group in saved["param_groups"]]}
 
 
 def _parameter_groups(denoiser: Denoiser, settings: Train) -> list[dict]:

@@ -60,7 +60,8 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     except RecipeVisError as error:
         _stop(stage, str(error), error.exit_status)
     except torch.OutOfMemoryError as error:
-        _stop(stage, f"out of memory: lower its batch_size; {str(error).splitlines()[0]}", 3)
+        remedy = "raise train.accumulation" if stage == "train" else f"lower {stage}.batch_size"
+        _stop(stage, f"out of memory: {remedy}; {str(error).splitlines()[0]}", 3)
     except RuntimeError as error:
         if not processes.lost_another(error):
             raise
@@ -99,6 +100,9 @@ def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     What DVC takes for the stage's identity is its work's identity too: the content of its `deps`, modules
     included, and the values of its `params`.
     """
+    if folder := processes.given_folder():
+        yield folder
+        return
     entry, values = _entry(stage), YAML(typ="safe", pure=True).load(PARAMETERS.read_text(encoding="utf-8"))
     inputs = store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
     if not leads():

@@ -9,8 +9,9 @@ from torch.nn import functional as F
 from recipevis.backbone import Backbone
 from recipevis.conditioning import Embedded
 from recipevis.cycle import CycleLoss, sample_weights
+from recipevis.denoiser import Denoiser
 from recipevis.diffusion import predicted_original
-from recipevis.training import Denoiser, new_conditioner
+from recipevis.training import new_conditioner
 
 PIXELS, SIDE = 32, 4
 

@@ -35,9 +35,10 @@ def module(tmp_path, monkeypatch) -> Path:
 
 
 def test_each_knows_its_number_and_the_folder(module):
-    before = dict(os.environ)
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGINT)
     assert processes.launch("told", 2, module / "work")
     assert dict(os.environ) == before
+    assert signal.getsignal(signal.SIGINT) is handler
     told = [(module / f"work/{number}.txt").read_text() for number in range(2)]
     assert told == ["0 of 2, launches: False", "1 of 2, launches: False"]
 

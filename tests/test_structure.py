@@ -17,6 +17,7 @@ PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml"
 
 # Modules that no stage lists in its `deps`, each with the reason why its change can't change a result.
 EXEMPT_MODULES = {
+    "recipevis.checkpoints": "where an interrupted run goes on, not what becomes of it",
     "recipevis.errors": "what is told to the user",
     "recipevis.model_card": "how the card reads; its numbers lie in training.json and metrics.json",
     "recipevis.parameters": "checks values; those that count are listed under `params`",

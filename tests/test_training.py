@@ -2,6 +2,9 @@
 
 import hashlib
 import math
+import os
+import signal
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -9,8 +12,9 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
+from safetensors.torch import load_file
 
-from recipevis import embeddings, images, training
+from recipevis import checkpoints, denoiser, embeddings, images, processes, stand_ins, training
 from recipevis.backbone import Backbone
 from recipevis.batches import Batches, by_subset
 from recipevis.embeddings import Embeddings
@@ -41,6 +45,7 @@ SETTINGS = {
     "checkpoint_every": 2,
 }
 CYCLE = Cycle(weight=0.5, max_amplification=2.0, images=1)
+OFTEN = Cycle(weight=0.5, max_amplification=None, images=2)  # some image in almost every batch
 
 
 def settings(**changes) -> Train:
@@ -76,13 +81,11 @@ def make(table, cache, tiny_backbone):
     def fresh(train: Train, cycle: Cycle = CYCLE, fuser: str = "attend_to_image", seed: int = 0):
         backbone = Backbone(tiny_backbone)
         conditioner = training.new_conditioner(backbone, fuser, 4, True, 3, seed)
-        denoiser = training.Denoiser(conditioner, backbone.unet)
+        network = denoiser.Denoiser(conditioner, backbone.unet)
         batches = by_subset(cache, table, backbone.vae.config.scaling_factor, 1000, seed)
         loss = training.new_cycle_loss(backbone, cycle, 32)
         AcceleratorState._reset_state()  # one process is given several precisions here
-        return training.Trainer(
-            denoiser, backbone.scheduler, batches, train, torch.device("cpu"), loss, cycle
-        ), denoiser
+        return training.Trainer(network, backbone.scheduler, batches, train, torch.device("cpu"), loss, cycle), network
 
     return fresh
 
@@ -259,20 +262,138 @@ def test_how_a_batch_is_worked_through_changes_rounding_alone(make, tmp_path, ho
     np.testing.assert_allclose(history[columns].astype(float), expected[columns].astype(float), atol=1e-5)
 
 
+def gradients(trainer: training.Trainer) -> list[torch.Tensor]:
+    """What AdamW is given in the first step."""
+    seen = []
+    trainer.optimizer.optimizer.register_step_pre_hook(
+        lambda optimizer, *_: seen.extend(w.grad.clone() for group in optimizer.param_groups for w in group["params"])
+    )
+    trainer.step(trainer.load(0))
+    return seen
+
+
+def test_gradients_are_those_of_the_whole_batch_in_whatever_parts(make, tiny_backbone):
+    """Their size, too: AdamW would take the same step with gradients that are all twice as large."""
+    train = settings(batch_size=4, gradient_clip=None)
+    trainer, network = make(train, OFTEN)
+    [(batch, weights)] = trainer.load(0)
+    scheduler = Backbone(tiny_backbone).scheduler
+    pieces = denoiser.losses(network, batch.to(torch.device("cpu")), scheduler, trainer.cycle, weights)
+    assert pieces.cycle > 0
+    (pieces.denoising + 0.5 * pieces.cycle).backward()
+    expected = [w.grad for part in (network.unet, network.conditioner) for w in part.parameters()]
+    for accumulation in (1, 2, 4):
+        trainer, _ = make(train.model_copy(update={"accumulation": accumulation}), OFTEN)
+        torch.testing.assert_close(gradients(trainer), expected, rtol=1e-3, atol=1e-7)
+
+
+ON_TWO = """
+from safetensors.torch import save_file
+
+from recipevis import processes
+from tests.test_training import gradients, numbered, on_stand_ins
+
+folder = processes.given_folder()
+seen = gradients(on_stand_ins(folder))
+trainer = on_stand_ins(folder)
+trainer.run(folder / "work")
+if trainer.writes:
+    save_file(numbered(seen), folder / "gradients.safetensors")
+    save_file(numbered(trainer.denoiser.parameters()), folder / "weights.safetensors")
+"""
+
+
+def numbered(tensors) -> dict[str, torch.Tensor]:
+    return {f"{number:04d}": tensor.detach().clone() for number, tensor in enumerate(tensors)}
+
+
+def on_stand_ins(folder: Path, train: Train | None = None) -> training.Trainer:
+    """A trainer whose files lie in a folder, so that another process can make the same."""
+    train = train or Train.model_validate_json((folder / "train.json").read_text())
+    backbone, triplets = Backbone(folder / "backbone"), stand_ins.triplets()
+    if not (folder / "cache").exists():
+        stand_ins.embeddings(backbone, 3, 32, folder / "cache")
+    conditioner = training.new_conditioner(backbone, "attend_to_image", 4, True, 3, 0)
+    cache = Embeddings(folder / "cache")
+    AcceleratorState._reset_state()
+    return training.new_trainer(backbone, conditioner, triplets, cache, train, OFTEN, 32, 0)
+
+
+def test_two_processes_go_on_with_one_processs_run(tiny_backbone, tmp_path, monkeypatch, root):
+    """Gradients in their size, L_cyc's included; the moving average; and half of the run by another number."""
+    train = settings(batch_size=4, gradient_clip=None, ema=0.5, checkpoint_every=3)
+    (tmp_path / "backbone").symlink_to(tiny_backbone)
+    (tmp_path / "train.json").write_text(train.model_copy(update={"processes": 2}).model_dump_json())
+    expected, undisturbed = gradients(on_stand_ins(tmp_path, train)), on_stand_ins(tmp_path, train)
+    undisturbed.run(tmp_path / "undisturbed")
+    interrupt_after(3, begun := on_stand_ins(tmp_path, train))
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(tmp_path / "work")
+    (tmp_path / "on_two.py").write_text(ON_TWO)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(root)]))
+    assert processes.launch("on_two", 2, tmp_path)
+    torch.testing.assert_close(load_file(tmp_path / "gradients.safetensors"), numbered(expected), rtol=1e-3, atol=1e-6)
+    left = numbered(undisturbed.denoiser.parameters())
+    torch.testing.assert_close(load_file(tmp_path / "weights.safetensors"), left, rtol=0, atol=1e-4)
+
+
 def test_a_run_may_go_on_in_other_parts(make, tmp_path):
     undisturbed = make(settings(batch_size=4))[0].run(tmp_path / "undisturbed")
-    begun, _ = make(settings(batch_size=4, checkpoint_every=3))
-    save = begun._save
-
-    def stop(work, history):
-        save(work, history)
-        raise KeyboardInterrupt
-
-    begun._save = stop
+    interrupt_after(3, begun := make(settings(batch_size=4))[0])
     with pytest.raises(KeyboardInterrupt):
         begun.run(tmp_path / "work")
     history = make(settings(batch_size=4, accumulation=2))[0].run(tmp_path / "work")
     np.testing.assert_allclose(history["loss"], undisturbed["loss"], atol=1e-5)
+
+
+def test_a_run_may_go_on_with_the_other_loop_of_adamw(make, tmp_path):
+    undisturbed = make(settings())[0].run(tmp_path / "undisturbed")
+    interrupt_after(3, begun := make(settings(fused=True))[0])
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(tmp_path / "work")
+    resumed = make(settings(fused=False))[0]
+    np.testing.assert_allclose(resumed.run(tmp_path / "work")["loss"], undisturbed["loss"], atol=1e-5)
+    assert not any(group["fused"] for group in resumed.optimizer.param_groups)
+
+
+def interrupt_after(step: int, trainer: training.Trainer) -> None:
+    """Ctrl-C while so many steps are done and the next is not."""
+    take, taken = trainer.step, []
+
+    def interrupting(parts):
+        told = take(parts)
+        taken.append(told)
+        if len(taken) == step:
+            signal.raise_signal(signal.SIGINT)
+        return told
+
+    trainer.step = interrupting
+
+
+def test_ctrl_c_saves_first_and_the_next_run_says_from_where_it_goes_on(make, tmp_path, capfd):
+    undisturbed_trainer, undisturbed = make(settings(checkpoint_every=100))
+    undisturbed_trainer.run(tmp_path / "undisturbed")
+    handler = signal.getsignal(signal.SIGINT)
+    interrupt_after(3, begun := make(settings(checkpoint_every=100))[0])
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(tmp_path / "work")
+    assert [path.name for path in (tmp_path / "work").iterdir()] == ["checkpoint-000000003"]
+    assert signal.getsignal(signal.SIGINT) is handler
+    capfd.readouterr()
+    resumed, again = make(settings(checkpoint_every=100))
+    resumed.run(tmp_path / "work")
+    assert "train: going on from step 3\n" in capfd.readouterr().out
+    assert weights_hash(again) == weights_hash(undisturbed)
+
+
+def test_a_second_ctrl_c_does_not_wait():
+    with checkpoints.interrupted(True) as event:
+        signal.raise_signal(signal.SIGINT)
+        assert event.is_set()
+        with pytest.raises(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+    with checkpoints.interrupted(False), pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
 
 
 def test_a_batch_that_cannot_be_shared_is_refused(make):
@@ -337,6 +458,11 @@ def test_bf16_keeps_single_precision_weights(make, tmp_path):
     np.testing.assert_allclose(history["denoising"], full["denoising"], rtol=0.05)
 
 
+def test_several_processes_on_an_apple_gpu_are_refused():
+    with pytest.raises(ParameterError, match=r"train\.processes = 2: an Apple GPU"):
+        training._check_device(settings(processes=2), torch.device("mps"))
+
+
 def test_half_precision_on_a_cpu_is_refused(make):
     with pytest.raises(ParameterError, match="fp16"):
         make(settings(precision="fp16"))
@@ -351,9 +477,9 @@ def test_the_fusers_weights_are_a_function_of_the_seed(tiny_backbone):
 
 def test_a_loss_that_is_no_number_stops_the_run(make, tmp_path, monkeypatch):
     trainer, _ = make(settings())
-    real = training.losses
+    real = denoiser.losses
     nothing = torch.tensor(float("nan"))
-    monkeypatch.setattr(training, "losses", lambda *a: training.Losses(real(*a).denoising * nothing, nothing * 0))
+    monkeypatch.setattr(training, "losses", lambda *a: denoiser.Losses(real(*a).denoising * nothing, nothing * 0))
     with pytest.raises(ParameterError, match=r"the loss is nan at step 0: lower train\.learning_rate"):
         trainer.run(tmp_path)
 
