@@ -54,8 +54,10 @@ clean: ## remove outputs, build/ (pretrained parts, tables) and caches of tools;
 
 INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
 # The .pth puts this venv's bin first on PATH in every Python of the venv: DVC runs `python` and `dvc` from PATH,
-# so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers.
-PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("PATH", os.defpath); \
+# so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers. It also hands the settings
+# of glibc above to the stages that DVC starts.
+MALLOC = $(foreach name,MMAP_THRESHOLD_ TRIM_THRESHOLD_ TOP_PAD_,os.environ.setdefault("MALLOC_$(name)", "$(MALLOC_$(name))");)
+PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("PATH", os.defpath); $(MALLOC) \
   os.environ["PATH"] = p if p.split(os.pathsep)[0] == b else b + os.pathsep + p
 
 .venv/.installed: pyproject.toml constraints.txt
