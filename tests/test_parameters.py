@@ -123,6 +123,8 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"train__learning_rate": float("nan")}, ["train.learning_rate", "nan", "finite"]),
         ({"train__dropout_text": 1.5}, ["train.dropout_text", "1.5", "less than or equal to 1"]),
         ({"train__dropout_text": 0.5, "train__dropout_both": 0.6}, ["train.dropout_text", "1.15", "at most 1"]),
+        ({"train__accumulation": 3}, ["train.accumulation = 3 and processes = 1", "must divide batch_size = 16"]),
+        ({"train__ema": 1}, ["train.ema", "1", "less than 1"]),
         ({"train__precision": "fp8"}, ["train.precision", "'fp8'", "'bf16'"]),
         ({"cycle__max_amplification": 0}, ["cycle.max_amplification", "0", "greater than 0"]),
         ({"sample__guidance": -1}, ["sample.guidance", "-1", "greater than or equal to 0"]),

@@ -4,6 +4,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+import stages
+from recipevis import processes
+
 INTERRUPTED = """
 import os, signal, time
 from recipevis import execution
@@ -30,6 +35,36 @@ def test_an_interrupt_ends_in_one_line_and_at_once(tmp_path, copy_project):
     done = stage(folder, "-c", INTERRUPTED)
     assert (done.returncode, done.stderr) == (130, "annotations: interrupted; the same command goes on\n")
     assert not (folder / "logs").exists()
+
+
+OUT_OF_MEMORY = """
+import torch
+import stages
+
+def main(parameters):
+    raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB." + chr(10) + "Of the rest ...")
+
+stages._entry = lambda stage: {"deps": []}
+stages.run("STAGE", main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("train", "raise train.accumulation"), ("embed", "lower embed.batch_size")]
+)
+def test_what_helps_against_too_little_memory_is_told(tmp_path, copy_project, name, remedy):
+    done = stage(copy_project(tmp_path / "project", {}), "-c", OUT_OF_MEMORY.replace("STAGE", name))
+    told = f"{name}: out of memory: {remedy}; CUDA out of memory. Tried to allocate 2.00 GiB.\n"
+    assert (done.returncode, done.stderr) == (3, told)
+
+
+def test_a_launched_process_works_in_the_folder_it_is_given(monkeypatch, tmp_path):
+    """And looks at no input: the stage that launched it has."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv(processes._FOLDER, str(tmp_path / "work"))
+    with stages.work_folder("train") as folder:
+        assert folder == tmp_path / "work"
+    assert not stages.leads()
 
 
 def test_no_usable_video_at_all_is_no_success(tmp_path, copy_project):
