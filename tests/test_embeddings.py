@@ -1,12 +1,15 @@
 """The cache of embeddings: each distinct item once, equal to the networks' own answers, resumable to the byte."""
 
+import json
+import os
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torch.nn import functional as F
 
-from recipevis import embeddings, images
+from recipevis import embeddings, images, processes
 from recipevis.backbone import Backbone
 from recipevis.embeddings import Embeddings
 from recipevis.errors import InputError
@@ -92,6 +95,39 @@ def test_an_interrupted_embedding_goes_on_to_the_same_bytes(backbone, pictures, 
     monkeypatch.setattr(images, "read", lambda path, read_=images.read: read.append(path) or read_(path))
     embeddings.embed(SENTENCES, pictures, backbone, BLANK, 2, tmp_path / "cache")
     assert len(read) == 2  # the first batch, the blank image and one picture, wasn't done again
+    files = {file.name: file.read_bytes() for file in (tmp_path / "undisturbed").iterdir()}
+    assert {file.name: file.read_bytes() for file in (tmp_path / "cache").iterdir()} == files
+
+
+ON_TWO = """
+import json
+import time
+
+from recipevis import embeddings, processes, store
+from recipevis.backbone import Backbone
+from tests.test_embeddings import BLANK, SENTENCES
+
+folder, write = processes.given_folder(), store.write_json
+if not processes.rank():  # the one that clears the counts comes late
+    store.write_json = lambda *arguments: (time.sleep(1), write(*arguments))
+pictures = json.loads((folder / "pictures.json").read_text())
+embeddings.embed(SENTENCES, pictures, Backbone(folder / "backbone"), BLANK, 1, folder / "cache")
+"""
+
+
+def test_counts_of_work_that_begins_anew_are_void_on_every_process(
+    tiny_backbone, pictures, tmp_path, monkeypatch, root
+):
+    """As a kill leaves them that came while the first process began to clear them: rows must not stay empty."""
+    embeddings.embed(SENTENCES, pictures, Backbone(tiny_backbone), BLANK, 1, tmp_path / "undisturbed")
+    (tmp_path / "cache").mkdir()
+    for kind in ("sentences", "images"):
+        (tmp_path / f"cache/{kind}-1-of-2.done").write_text("2")
+    (tmp_path / "backbone").symlink_to(tiny_backbone)
+    (tmp_path / "pictures.json").write_text(json.dumps(pictures))
+    (tmp_path / "on_two.py").write_text(ON_TWO)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(root)]))
+    assert processes.launch("on_two", 2, tmp_path)
     files = {file.name: file.read_bytes() for file in (tmp_path / "undisturbed").iterdir()}
     assert {file.name: file.read_bytes() for file in (tmp_path / "cache").iterdir()} == files
 
