@@ -33,7 +33,9 @@ from typing import Annotated
 import numpy as np
 import torch
 import typer
+from diffusers import UNet2DConditionModel
 from PIL import Image
+from torch.utils.flop_counter import FlopCounterMode
 
 from recipevis import diffusion, fuser_costs, images, probe, stand_ins, training
 from recipevis.backbone import Backbone, device, encode_images, encode_sentences
@@ -170,15 +172,28 @@ def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
 
 def _fusers(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
     """Seconds a step and peak memory of every fuser, each in a process of its own."""
-    seconds, listed = {}, {row.name: row for row in fuser_costs.all_fusers(p)}
-    print("| fuser | weights | s a step | images a second | GiB at most |")
-    print("|---|---:|---:|---:|---:|")
+    seconds, listed, flops = {}, {row.name: row for row in fuser_costs.all_fusers(p)}, _flops(p, networks)
+    print(f"the UNet takes {flops / 1e9:.3g} GFLOP an image, forward and backward; TFLOP/s are its own")
+    print("| fuser | weights | s a step | images a second | TFLOP/s | GiB at most |")
+    print("|---|---:|---:|---:|---:|---:|")
     for fuser in FUSERS:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             seconds[fuser], gib = process.apply(_fuser, (p, networks.folder, folder, fuser, batch, rounds))
         rate = batch / seconds[fuser]
-        print(f"| `{fuser}` | {listed[fuser].weights:,} | {seconds[fuser]:.3g} | {rate:.3g} | {gib:.2f} |", flush=True)
+        figures = (f"{seconds[fuser]:.3g}", f"{rate:.3g}", f"{rate * flops / 1e12:.3g}", f"{gib:.2f}")
+        print(f"| `{fuser}` | {listed[fuser].weights:,} | {' | '.join(figures)} |", flush=True)
     return {fuser: round(value, 4) for fuser, value in seconds.items()}
+
+
+def _flops(p: Parameters, networks: Backbone) -> int:
+    """Operations of the UNet's forward and backward pass for one image; a multiplication and an addition are two."""
+    with torch.device("meta"), FlopCounterMode(display=False) as counter:
+        unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(networks.folder / "unet"))
+        side, width = p.frames.pixels // 8, unet.config.cross_attention_dim
+        condition = torch.empty(1, p.condition_tokens, width)
+        latents, timestep = torch.empty(1, unet.config.in_channels, side, side), torch.empty(1, dtype=torch.long)
+        unet(latents, timestep, encoder_hidden_states=condition).sample.sum().backward()
+    return counter.get_total_flops()
 
 
 def _fuser(p: Parameters, made: Path, folder: Path, fuser: str, batch: int, rounds: int) -> tuple[float, float]:
