@@ -62,15 +62,15 @@ def test_paper_parameters_are_the_papers():
 
 
 def test_the_large_kitchen_is_the_demo_with_more_of_it():
+    """In what makes the kitchen; the fuser, the seed, training and sampling are what an experiment sets in either."""
     demo, large = (
         load(path, FUSERS).model_dump() for path in (ROOT / "params.yaml", ROOT / "params/kitchen-large.yaml")
     )
     assert large["dataset"]["kitchen"]["validation_videos"] >= 100
+    assert large["train"]["steps"] >= 4000
     demo["dataset"]["kitchen"] = large["dataset"]["kitchen"]
-    for key in ("steps", "validate_every", "checkpoint_every"):
-        assert large["train"][key] > demo["train"][key]
-        demo["train"][key] = large["train"][key]
-    assert large == demo
+    for group in ("dataset", "frames", "backbone", "embed", "evaluate"):
+        assert large[group] == demo[group], group
 
 
 def test_parameters_are_frozen():
