@@ -124,9 +124,11 @@ def tally(
         messages: the file that says more of what failed; named where something has.
     """
     counted = +Counter(statuses)
-    table = Table("status", "class", Column("count", justify="right"), title=label, title_justify="left", box=SIMPLE)
-    for (status, kind), count in sorted(counted.items(), key=lambda item: (item[0][0] != "ok", -item[1])):
-        table.add_row(status, kind, f"{count:,}")
+    classes = ["class"] if any(kind for _, kind in counted) else []  # no column that is empty
+    count = Column("count", justify="right")
+    table = Table("status", *classes, count, title=label, title_justify="left", box=SIMPLE)
+    for (status, kind), number in sorted(counted.items(), key=lambda item: (item[0][0] != "ok", -item[1])):
+        table.add_row(status, *([kind] if classes else []), f"{number:,}")
     console = Console(width=None if sys.stdout.isatty() else 80)
     console.print(table, f"rows: {where}")
     if messages and any(status == "failed" for status, _ in counted):

@@ -70,6 +70,12 @@ def test_a_tally_of_counts_leaves_out_what_there_is_none_of(capsys):
     assert lines[-3:] == [["ok", "training", "3"], ["dropped", "past_end", "1,000"], ["rows:", "t.csv"]]
 
 
+def test_a_tally_without_classes_has_no_column_for_them(capsys):
+    progress.tally("videos", [("ok", "")] * 130, "data/videos.csv")
+    lines = [line.split() for line in capsys.readouterr().out.splitlines() if line.strip(" ─")]
+    assert lines == [["videos"], ["status", "count"], ["ok", "130"], ["rows:", "data/videos.csv"]]
+
+
 def test_messages_are_named_where_something_failed(capsys):
     for ended, named in ([("ok", "")], False), ([("ok", ""), ("failed", "network")], True):
         progress.tally("videos", ended, "data/videos.csv", "logs/download.csv")
