@@ -10,6 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from recipevis import store
+from recipevis.glossary import METRICS
 
 # Colours that stay apart for colour-blind readers and in grey.
 INK, MODEL, FORCED, FAINT = "#33312c", "#b4491f", "#2f6f8f", "#8d8a80"
@@ -32,12 +33,8 @@ _STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
 }
-_METRICS = {
-    "clip_l2": "CLIP L2, lower is better",
-    "clip_cosine": "CLIP cosine, lower is better",
-    "psnr": "PSNR (dB), higher is better",
-    "ssim": "SSIM, higher is better",
-}
+_DRIFTING = ("clip_l2", "clip_cosine", "psnr", "ssim")
+_ROUND = [1, 2, 5, 10]  # of what a step between ticks may be a multiple: 100, 200, never 60
 
 
 def thinned(history: pd.DataFrame, rows: int = 1000) -> pd.DataFrame:
@@ -68,6 +65,7 @@ def training_curve(history: pd.DataFrame, path: Path) -> None:
         figure = Figure(figsize=(7.2, 3.2), layout="constrained")
         axes = figure.subplots()
         history = history[["step", "loss", "cycle", "validation_loss"]].astype(float)
+        history["step"] += 1  # people count from 1: the last step's point stands at their number
         window = max(1, len(history) // 50)
         axes.plot(history.step, history.loss, color=MODEL, alpha=0.25, linewidth=0.8)
         for name, label, colour in (("loss", "training loss", MODEL), ("cycle", "cycle loss", FAINT)):
@@ -87,7 +85,8 @@ def training_curve(history: pd.DataFrame, path: Path) -> None:
         else:
             axes.text(0.5, 0.5, "no training step", color=FAINT, ha="center", transform=axes.transAxes)
         axes.set(xlabel="optimizer step", ylabel="loss")
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, steps=_ROUND))
+        axes.xaxis.set_major_formatter("{x:,.0f}")
         _save(figure, path)
 
 
@@ -102,11 +101,11 @@ def drift(table: pd.DataFrame, path: Path) -> None:
         figure = Figure(figsize=(7.2, 6.0), layout="constrained")
         grid = figure.subplots(3, 2, sharex=True, height_ratios=(3, 3, 1))
         steps = table.step + 1  # people count from 1
-        for axes, (metric, title) in zip(grid[:2].flat, _METRICS.items(), strict=True):
+        for axes, metric in zip(grid[:2].flat, _DRIFTING, strict=True):
             axes.plot(steps, table[metric], "o-", color=MODEL, markersize=3.5, label="from its own images")
             forced = table[f"teacher_forced_{metric}"]
             axes.plot(steps, forced, "s--", color=FORCED, markersize=3.5, label="from the true images")
-            axes.set_title(title)
+            axes.set_title(f"{METRICS[metric].name}: {METRICS[metric].better}")
         for axes in grid[2]:
             _counts(axes, steps, table.images)
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)

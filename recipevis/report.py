@@ -7,7 +7,6 @@ import base64
 import io
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,27 +15,8 @@ import pandas as pd
 from PIL import Image
 
 from recipevis import evaluation, images, store, storyboard
+from recipevis.glossary import METRICS
 
-_HIGHER, _LOWER = "higher is better ↑", "lower is better ↓"
-
-
-@dataclass(frozen=True)
-class _Metric:
-    name: str
-    higher: bool
-    digits: int
-    text: str = ""
-
-
-_METRICS = {
-    "clip_l2": _Metric("CLIP L2", False, 2, "is the distance of the two images' CLIP vectors, not normalised."),
-    "clip_cosine": _Metric("CLIP cosine", False, 2, "is 100 (1 - cosine) of the same vectors."),
-    "psnr": _Metric("PSNR, dB", True, 2, "compares pixel by pixel."),
-    "ssim": _Metric("SSIM", True, 3, "compares local structure, in a Gaussian window."),
-    "ssim_uniform": _Metric("SSIM 7×7", True, 3, "is the same in a plain window of 7 by 7 pixels."),
-    "encoder_l2": _Metric("second CLIP L2", False, 2, "and"),
-    "encoder_cosine": _Metric("second CLIP cosine", False, 2, "come from a CLIP that neither conditions nor trains."),
-}
 # (row, mode): heading before it, style, name, what it is.
 _LINES = {
     ("vae_round_trip", None): (
@@ -120,13 +100,12 @@ def page(
     )
     return environment.get_template("report.html").render(
         experiment=experiment,
-        backbone=_flat(experiment["backbone"]),
+        backbone={name.replace("_", " "): value for name, value in experiment["backbone"].items()},
         training=training,
         headline=headline,
         tiles=[_tile(rows, metric) for metric in evaluation.HEADLINE],
         groups=groups,
-        metrics=[_METRICS[metric] for metric in _METRICS if metric in headline],
-        norms=[{"name": name, "value": f"{value:.4g}"} for name, value in result.items() if name.endswith("_norm")],
+        metrics=[_explained(metric, result) for metric in METRICS if metric in headline],
         capped=_capped(rows),
         subsets=[_subset(name, dataset[name], survivors[name]) for name in ("training", "validation")],
         recipes=[_recipe(video, steps, drawn) for video, steps in recipes[:strips]],
@@ -149,7 +128,7 @@ def contact_sheet(samples: pd.DataFrame, drawn: Path, strips: int, path: Path) -
 def _group(rows: Mapping, group: str, title: str) -> dict:
     lines = evaluation.table(rows, group)
     entries = rows["model"]["autoregressive"][group]
-    columns = [metric for metric in _METRICS if metric in entries]
+    columns = [metric for metric in METRICS if metric in entries]
     digits = {metric: _digits(rows, group, metric) for metric in columns}
     scales = {metric: _scale([line.entries[metric] for line in lines]) for metric in columns}
     described = []
@@ -161,19 +140,24 @@ def _group(rows: Mapping, group: str, title: str) -> dict:
             for metric in columns
         ]
         described.append({"kind": kind, "style": style, "name": name, "text": text, "cells": cells})
-    headings = [{"name": _METRICS[metric].name, "better": _better(_METRICS[metric])} for metric in columns]
     counts = {"images": entries["images"], "videos": entries["videos"]}
-    return {"title": title, "columns": headings, "lines": described, **counts}
+    return {"title": title, "columns": [METRICS[metric] for metric in columns], "lines": described, **counts}
 
 
 def _tile(rows: Mapping, metric: str) -> dict:
     own = rows["model"]["autoregressive"]["all"]
     beaten = sum(_beats(own, rows[floor]["autoregressive"]["all"], metric) for floor in evaluation.FLOORS)
     cell = _cell(own[metric], _digits(rows, "all", metric), None)
-    better = "↑" if _METRICS[metric].higher else "↓"
-    return cell | {
-        "name": _METRICS[metric].name, "better": better, "beaten": beaten, "floors": len(evaluation.FLOORS)
-    }  # fmt: skip
+    name, arrow = METRICS[metric].name, METRICS[metric].arrow
+    return cell | {"name": name, "arrow": arrow, "beaten": beaten, "floors": len(evaluation.FLOORS)}
+
+
+def _explained(metric: str, result: Mapping) -> dict:
+    """What a column says; of a distance of vectors, how long those of the true frames are."""
+    told = METRICS[metric]
+    norm = result.get(metric.removesuffix("_l2") + "_norm")
+    scale = f"; the true frames' vectors are {norm:.4g} long on average" if norm is not None else ""
+    return {"name": told.name, "text": f"{told.text}{scale}; {told.better}"}
 
 
 def _beats(own: Mapping, floor: Mapping, metric: str) -> bool:
@@ -181,17 +165,13 @@ def _beats(own: Mapping, floor: Mapping, metric: str) -> bool:
     mine, theirs = own[metric]["mean"], floor[metric]["mean"]
     if mine is None or theirs is None:
         return True
-    return mine > theirs if _METRICS[metric].higher else mine < theirs
-
-
-def _better(metric: _Metric) -> str:
-    return _HIGHER if metric.higher else _LOWER
+    return mine > theirs if METRICS[metric].higher else mine < theirs
 
 
 def _digits(rows: Mapping, group: str, metric: str) -> int:
     """Digits behind the point in a column: more where its largest mean is small, as with an untrained CLIP."""
     means = [line.entries[metric]["mean"] or 0 for line in evaluation.table(rows, group)]
-    return max(_METRICS[metric].digits, 2 - math.floor(math.log10(max(means)))) if max(means) > 0 else 2
+    return max(METRICS[metric].digits, 2 - math.floor(math.log10(max(means)))) if max(means) > 0 else 2
 
 
 def _scale(entries: list[Mapping]) -> tuple[float, float] | None:
@@ -241,18 +221,6 @@ def _subset(name: str, dataset: Mapping, survivors: Mapping) -> dict:
 
 def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
-
-
-def _flat(values: Mapping, prefix: str = "") -> list[tuple[str, Any]]:
-    """Nested values as (words, value), without those that are empty."""
-    flat = []
-    for key, value in values.items():
-        name = f"{prefix}{key.replace('_', ' ')}"
-        if isinstance(value, Mapping):
-            flat += _flat(value, f"{name} ")
-        elif value is not None:
-            flat.append((name, value))
-    return flat
 
 
 def _title(video: str, steps: pd.DataFrame) -> str:

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from recipevis import evaluation, report
+from recipevis import evaluation, plots, report
+from recipevis.glossary import METRICS
 
 NASTY = "<script>alert(\"x\")</script> & 'more'"
 
@@ -40,7 +41,7 @@ def inputs(tmp_path):
     rows["model"]["teacher_forced"] = {name: group(6.0) for name in evaluation.GROUPS}
     rows["vae_round_trip"]["autoregressive"]["all"]["psnr_capped"] = 4
     experiment = {"fuser": "concat", "seed": 3, "cycle_weight": 0.5, "data_hash": "ab12" * 16, "steps": 1234}
-    experiment["backbone"] = {"source": "hub", "clip": {"id": NASTY, "revision": None}}
+    experiment["backbone"] = {"source": "hub", "stable_diffusion": "a/b@1", "clip": NASTY}
     drawn, table = tmp_path / "samples", []
     for video, step, scored in [("a", 0, 1), ("a", 1, 0), ("a", 2, 0), ("b", 0, 1)]:
         sample = f"{video}_{step:02d}"
@@ -133,6 +134,9 @@ def test_numbers_stand_beside_floors_and_ceiling(inputs):
     text = Page(report.page(**inputs)).text
     assert "5.00 ahead" not in text
     assert text.count("PSNR, dB") == 1 + 2 + 1  # tile, two tables, the explanation
+    assert text.count("higher is better ↑") == 2 * 3
+    assert text.count("; higher is better.") == 3
+    assert text.count("; lower is better.") == 2
     assert text.count("4.50 to 5.50") == 3 + 2 * 3  # three tiles of two digits, two tables
     for name in ("VAE round trip", "Previous image, copied", "Mean training image", "Another recipe's frame"):
         assert text.count(name) == 2
@@ -184,6 +188,14 @@ def test_one_video_has_no_interval(inputs):
     assert "validation video." in text
 
 
+def test_every_metric_that_is_reported_is_explained():
+    table = pd.DataFrame([{"picture": "", "sample_id": "", "video_id": "", "step": 0}])
+    computed = [f"{encoder}_{name}" for encoder in ("clip", "encoder") for name in evaluation._OF_VECTORS]
+    columns = [*computed, *evaluation._OF_IMAGES, "clip_norm"]
+    assert set(evaluation.metric_names(table.assign(**dict.fromkeys(columns, 0.0)))) == METRICS.keys()
+    assert set(evaluation.HEADLINE) == set(plots._DRIFTING)
+
+
 def test_a_second_encoder_has_its_columns(inputs):
     for modes in inputs["result"]["rows"].values():
         for groups in modes.values():
@@ -192,7 +204,8 @@ def test_a_second_encoder_has_its_columns(inputs):
     inputs["result"]["encoder_norm"] = 10.0
     text = Page(report.page(**inputs)).text
     assert text.count("second CLIP cosine") == 2 + 1
-    assert "10 long on average" in text
+    for norm in ("27.12", "10"):
+        assert text.count(f"; the true frames' vectors are {norm} long on average; lower is better.") == 1
 
 
 def test_strips_can_be_limited_or_left_out(inputs):

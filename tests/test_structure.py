@@ -19,6 +19,7 @@ PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml"
 EXEMPT_MODULES = {
     "recipevis.checkpoints": "where an interrupted run goes on, not what becomes of it",
     "recipevis.errors": "what is told to the user",
+    "recipevis.glossary": "how metrics are called and explained",
     "recipevis.model_card": "how the card reads; its numbers lie in training.json and metrics.json",
     "recipevis.parameters": "checks values; those that count are listed under `params`",
     "recipevis.plots": "how curves look; their numbers lie in the CSV beside them",
