@@ -6,7 +6,7 @@ Functions of the library take the values that they need by name, never the whole
 
 from collections.abc import Callable, Collection
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
@@ -217,6 +217,11 @@ class Cycle(Section):
 
 class Train(Section):
     """Fine-tuning (section 3, A.3)."""
+
+    # Keys that say how and not what: the trained model is the same up to rounding.
+    HOW: ClassVar = frozenset(
+        {"processes", "accumulation", "gradient_checkpointing", "fused", "compile", "checkpoint_every"}
+    )
 
     steps: Annotated[int, Field(ge=0)] = Field(
         description="optimizer steps; 0 with the fuser baseline: the untouched backbone"

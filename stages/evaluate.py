@@ -13,11 +13,9 @@ def main(p: Parameters) -> None:
     """Score, or go on with an interrupted scoring, then report."""
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
     mean = floors.mean_image(triplets.read(Path("data/triplets.csv")).query("subset == 'training'")["image"].tolist())
-    towers = {"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}
-    encoders = clip_images(towers, device(p.device))
-    files = {"training": "models/recipevis/training", "dataset": "data/dataset", "survivors": "data/survivors"}
-    files["backbone"] = "models/backbone/backbone"
-    about = {name: json.loads(Path(f"{path}.json").read_text("utf-8")) for name, path in files.items()}
+    encoders = clip_images({"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}, device(p.device))
+    files = ("models/recipevis/training", "models/backbone/backbone", "data/dataset", "data/survivors")
+    about = {Path(file).name: json.loads(Path(f"{file}.json").read_text("utf-8")) for file in files}
     curves = {name: Path(f"plots/{name}.png") for name in ("train", "drift")}
     with work_folder("evaluate") as work:
         scores = evaluation.score(samples, drawn, mean, p.frames.blank, p.seed, encoders, work / "scores")
@@ -30,9 +28,11 @@ def main(p: Parameters) -> None:
         plots.drift(drift, curves["drift"])
         report.write(work / "reports", result, samples, drawn, p.evaluate.strips, plots=curves, **about)
         store.write_text(work / "reports/images.csv", scores.to_csv(index=False, lineterminator="\n"))
-        model_card.write_with_metrics(Path("models/recipevis"), evaluation.headline(rows), work / "reports")
+        sample, headline = p.sample, evaluation.headline(rows)
+        asked = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
+        model_card.write_with_metrics(Path("models/recipevis"), p.fuser, asked, headline, work / "reports")
         store.publish(work / "reports", Path("reports"))
-        store.write_json(Path("metrics.json"), evaluation.headline(rows))
+        store.write_json(Path("metrics.json"), headline)
 
 
 if __name__ == "__main__":

@@ -28,7 +28,7 @@ def main(p: Parameters) -> None:
                 pipeline.save_pretrained(model)
                 store.write_json(model / "training.json", summary)
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
-                about |= {"train": train.model_dump(), "cycle": cycle.model_dump()}
+                about |= {"train": train.model_dump(exclude=train.HOW), "cycle": cycle.model_dump()}
                 model_card.write(model, table, backbone.origin, p.dataset.source, about)
         if leads():
             store.publish(model, Path("models/recipevis"))
