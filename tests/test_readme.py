@@ -46,11 +46,12 @@ def test_the_readme_shows_the_newcomers_commands():
     quick_start = [
         ["dvc", "exp", "run", "-S", "fuser=concat"],
         ["dvc", "metrics", "diff"],
+        ["dvc", "params", "diff"],
         ["dvc", "metrics", "show"],
     ]
     first = README.index(quick_start[0])
     assert first > activation
-    assert README[first : first + 3] == quick_start
+    assert README[first : first + len(quick_start)] == quick_start
     assert ["cp", "params/paper.yaml", "params.yaml"] in README
 
 
@@ -173,6 +174,36 @@ def test_the_readmes_fuser_is_one():
     assert fused.shape == (2, 3, 4)
 
 
+def test_the_readmes_fuser_is_in_the_projects_style():
+    """As it is printed, pasted before the dictionary with its line in it."""
+    block = next(block for block in blocks(ROOT / "README.md", "python") if "class Mean" in block)
+    (line,) = re.findall(r'The line in `FUSERS` is `("mean".*)`', (ROOT / "README.md").read_text(encoding="utf-8"))
+    before, dictionary, after = (ROOT / "recipevis/fusers.py").read_text(encoding="utf-8").partition("FUSERS: dict")
+    after = after.replace("\n}", f"\n    {line}\n}}", 1)
+    pasted = f"{before}{block}\n\n{dictionary}{after}"
+    for check in (["check"], ["format", "--check"]):
+        command = [TOOLS / "ruff", *check, "--stdin-filename", "recipevis/fusers.py", "-"]
+        done = subprocess.run(command, input=pasted, cwd=ROOT, capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_tests_of_a_fuser_are_where_the_readme_says():
+    text, tests = (ROOT / "README.md").read_text(encoding="utf-8"), (ROOT / "tests/test_fusers.py").read_text()
+    for name in ("second_computation", "BY_HAND"):
+        assert f"`{name}`" in text
+        assert name in tests
+
+
+def test_which_way_each_metric_is_better_is_said_where_it_is_first_met():
+    from recipevis.evaluation import HEADLINE
+    from recipevis.glossary import METRICS
+
+    text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    high, low = re.search(r"In the table, (.*?) are better the higher, (.*?) the lower", text).groups()
+    for name in HEADLINE:
+        assert f"`{name}`" in (high if METRICS[name].higher else low)
+
+
 def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch, tmp_path):
     """The example of "Drawing a recipe" runs as it is printed, on a model as small as they get."""
     from dataclasses import asdict
@@ -247,7 +278,10 @@ def test_the_words_of_the_kitchen_are_listed():
     for name, made in recipes.TYPES.items():
         words = [made.vessel, "; ".join(map(", ".join, made.bases)), ", ".join(made.toppings), made.act]
         assert [name, *words, ", ".join(made.finish)] in listed
-    assert f"{', '.join(list(recipes.COLOURS)[:-1])} and {list(recipes.COLOURS)[-1]}" in " ".join(text.split())
+    text = " ".join(text.split())
+    assert f"{', '.join(list(recipes.COLOURS)[:-1])} and {list(recipes.COLOURS)[-1]}" in text
+    assert "has the five forms of a first sentence" in text
+    assert len(recipes._FIRST) == 5
 
 
 def test_the_example_of_annotations_is_accepted():
