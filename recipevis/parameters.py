@@ -319,6 +319,20 @@ class Parameters(Section):
         return self
 
 
+def read(path: Path) -> Any:
+    """What a YAML file holds, as YAML 1.2 has it and DVC reads it.
+
+    Raises:
+        ParameterError: it can't be read, or is no YAML.
+    """
+    try:
+        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ParameterError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
+    except YAMLError as error:
+        raise ParameterError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
+
+
 def load(path: Path, fusers: Collection[str]) -> Parameters:
     """Read and check a parameter file.
 
@@ -331,13 +345,7 @@ def load(path: Path, fusers: Collection[str]) -> Parameters:
             names the key, the value and what is allowed.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
-    except YAMLError as error:
-        raise ParameterError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-    try:
-        parameters = Parameters.model_validate(values)
+        parameters = Parameters.model_validate(read(path))
     except ValidationError as error:
         raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in fusers:

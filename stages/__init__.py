@@ -33,30 +33,26 @@ from pathlib import Path
 from typing import NoReturn
 
 import torch
-from ruamel.yaml import YAML
 
-from recipevis import processes, store
+from recipevis import inputs, processes, store
 from recipevis.errors import InputError, RecipeVisError, disk_full
 from recipevis.fusers import FUSERS
 from recipevis.parameters import Parameters, load
-
-PARAMETERS = Path("params.yaml")
 
 
 def run(stage: str, function: Callable[[Parameters], None]) -> None:
     """Check the whole parameter file and the stage's inputs, run it, note its seconds in `logs/timing.json`.
 
-    What the user can mend is told in one line on stderr and sets the exit status.
+    A stage whose inputs have changed meanwhile fails. What the user can mend is told in one line on stderr and sets the
+    exit status.
     """
     start = time.monotonic()
     try:
-        parameters = load(PARAMETERS, FUSERS)
-        for dependency in _entry(stage)["deps"]:
-            if not Path(dependency).exists():
-                raise InputError(f"{dependency}: missing; `dvc repro {stage}` makes what comes before this stage")
-        function(parameters)
-    except store.AlreadyMade:
-        print(f"{stage}: the other process has made it")
+        load(inputs.PARAMETERS, FUSERS)
+        for path in inputs.deps(stage):
+            if not path.exists():
+                raise InputError(f"{path}: missing; `dvc repro {stage}` makes what comes before this stage")
+        _work(stage, function)
     except RecipeVisError as error:
         _stop(stage, str(error), error.exit_status)
     except torch.OutOfMemoryError as error:
@@ -77,6 +73,18 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     timing = Path("logs/timing.json")
     seconds = json.loads(timing.read_text()) if timing.exists() else {}
     store.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
+
+
+def _work(stage: str, function: Callable[[Parameters], None]) -> None:
+    """Run it, and see that its inputs are still there."""
+    if leads():
+        inputs.first(stage)  # before the parameters are read: a change after it is seen
+    try:
+        function(load(inputs.PARAMETERS, FUSERS))
+    except store.AlreadyMade:
+        print(f"{stage}: the other process has made it")
+    if leads():
+        inputs.require_same(stage)
 
 
 def _stop(stage: str, message: str, status: int) -> NoReturn:
@@ -103,38 +111,21 @@ def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     if folder := processes.given_folder():
         yield folder
         return
-    entry, values = _entry(stage), YAML(typ="safe", pure=True).load(PARAMETERS.read_text(encoding="utf-8"))
-    inputs = store.fingerprint(map(Path, entry["deps"]), _picked(values, entry["params"]))
+    begun_with = store.fingerprint((), inputs.first(stage))
     if not leads():
-        yield store.work_path(stage, inputs)
+        yield store.work_path(stage, begun_with)
         return
-    with store.work_folder(stage, inputs, _results(entry), keep) as folder:
+    with store.work_folder(stage, begun_with, inputs.outs(stage), keep) as folder:
         yield folder
+
+
+def publish(stage: str, source: Path, target: Path) -> None:
+    """Move what a stage has made to where it belongs (`store.publish`), unless its inputs have changed meanwhile."""
+    inputs.require_same(stage)
+    store.publish(source, target)
 
 
 def leads() -> bool:
     """Whether this process is the stage: alone, or the one that launched the others, or the first of those that
     something else launched. It alone holds the work folder and writes the outputs."""
     return processes.rank() == 0 and processes.given_folder() is None
-
-
-def _entry(stage: str) -> dict:
-    """A stage's entry in `dvc.yaml`."""
-    return YAML(typ="safe", pure=True).load(Path("dvc.yaml").read_text(encoding="utf-8"))["stages"][stage]
-
-
-def _results(entry: dict) -> list[Path]:
-    """The outputs of a stage, metrics and plots too."""
-    listed = [name for kind in ("outs", "metrics", "plots") for name in entry.get(kind, [])]
-    return [Path(name if isinstance(name, str) else next(iter(name))) for name in listed]
-
-
-def _picked(values: dict, keys: list[str]) -> dict:
-    """The values under dotted keys."""
-    picked = {}
-    for dotted in keys:
-        value = values
-        for key in dotted.split("."):
-            value = value[key]
-        picked[dotted] = value
-    return picked

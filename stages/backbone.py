@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from recipevis import backbone_sources, store
+from recipevis import backbone_sources
 from recipevis.parameters import Parameters
-from stages import run, work_folder
+from stages import publish, run, work_folder
 
 
 def main(parameters: Parameters) -> None:
@@ -13,8 +13,8 @@ def main(parameters: Parameters) -> None:
     with work_folder("backbone") as work:
         backbone_sources.make(parameters.backbone, work / "backbone")
         backbone_sources.fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
-        store.publish(work / "backbone", Path("models/backbone"))
-        store.publish(work / "encoder", Path("models/encoder"))
+        publish("backbone", work / "backbone", Path("models/backbone"))
+        publish("backbone", work / "encoder", Path("models/encoder"))
 
 
 if __name__ == "__main__":

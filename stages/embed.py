@@ -2,10 +2,10 @@
 
 from pathlib import Path
 
-from recipevis import embeddings, images, processes, store, triplets
+from recipevis import embeddings, images, processes, triplets
 from recipevis.backbone import Backbone, device
 from recipevis.parameters import Parameters
-from stages import leads, run, work_folder
+from stages import leads, publish, run, work_folder
 
 
 def main(parameters: Parameters) -> None:
@@ -22,7 +22,7 @@ def main(parameters: Parameters) -> None:
                 work / "embeddings",
             )
         if leads():
-            store.publish(work / "embeddings", Path("data/embeddings"))
+            publish("embed", work / "embeddings", Path("data/embeddings"))
 
 
 if __name__ == "__main__":

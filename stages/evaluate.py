@@ -6,7 +6,7 @@ from pathlib import Path
 from recipevis import evaluation, floors, model_card, plots, report, store, triplets
 from recipevis.backbone import clip_images, device
 from recipevis.parameters import Parameters
-from stages import run, work_folder
+from stages import publish, run, work_folder
 
 
 def main(p: Parameters) -> None:
@@ -31,7 +31,7 @@ def main(p: Parameters) -> None:
         sample, headline = p.sample, evaluation.headline(rows)
         asked = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
         model_card.write_with_metrics(Path("models/recipevis"), p.fuser, asked, headline, work / "reports")
-        store.publish(work / "reports", Path("reports"))
+        publish("evaluate", work / "reports", Path("reports"))
         store.write_json(Path("metrics.json"), headline)
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from recipevis import annotations, frames, progress, sources, store
 from recipevis.parameters import Parameters
-from stages import run, work_folder
+from stages import publish, run, work_folder
 
 
 def main(parameters: Parameters) -> None:
@@ -25,7 +25,7 @@ def main(parameters: Parameters) -> None:
             folder.as_posix(),
             parameters.execution.dask,
         )
-        store.publish(work / "frames", folder)
+        publish("frames", work / "frames", folder)
         store.write_text(Path("data/frames.csv"), table.to_csv(index=False, lineterminator="\n"))
     ends = zip(table["status"], table["error"] + table["flags"], strict=True)
     progress.tally("frames, one a step", ends, Path("data/frames.csv"))

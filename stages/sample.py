@@ -5,7 +5,7 @@ from pathlib import Path
 from recipevis import annotations, rollout, store, triplets
 from recipevis.backbone import Backbone, device
 from recipevis.parameters import Parameters
-from stages import run, work_folder
+from stages import publish, run, work_folder
 
 
 def main(parameters: Parameters) -> None:
@@ -19,7 +19,7 @@ def main(parameters: Parameters) -> None:
         drawn = work / "samples"
         rollout.draw_all(table, sampler, Backbone(Path("models/backbone"), where), sample.batch_size, drawn)
         store.write_text(drawn / "samples.csv", table.to_csv(index=False, lineterminator="\n"))
-        store.publish(drawn, Path("samples"))
+        publish("sample", drawn, Path("samples"))
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from recipevis.backbone import Backbone, device
 from recipevis.embeddings import Embeddings
 from recipevis.parameters import Parameters
 from recipevis.pipeline import assemble
-from stages import leads, run, work_folder
+from stages import leads, publish, run, work_folder
 
 
 def main(p: Parameters) -> None:
@@ -31,7 +31,7 @@ def main(p: Parameters) -> None:
                 about |= {"train": train.model_dump(exclude=train.HOW), "cycle": cycle.model_dump()}
                 model_card.write(model, table, backbone.origin, p.dataset.source, about)
         if leads():
-            store.publish(model, Path("models/recipevis"))
+            publish("train", model, Path("models/recipevis"))
             plots.publish_curve(Path("models/recipevis/history.csv"), Path("plots"))
 
 

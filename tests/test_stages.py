@@ -44,7 +44,7 @@ import stages
 def main(parameters):
     raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB." + chr(10) + "Of the rest ...")
 
-stages._entry = lambda stage: {"deps": []}
+stages.inputs.deps = lambda stage: []
 stages.run("STAGE", main)
 """
 
@@ -91,3 +91,50 @@ def test_no_usable_video_at_all_is_no_success(tmp_path, copy_project):
     ):
         assert told in done.stderr
     assert not (folder / "data/triplets.csv").exists()
+
+
+CHANGED = """
+from pathlib import Path
+
+from stages import publish, run, work_folder
+
+def main(parameters):
+    with work_folder("manifest") as work:
+        (work / "made").write_text("made")
+        path = Path({path!r})
+        path.write_text(path.read_text() {change})
+        publish("manifest", work / "made", Path("data/triplets.csv"))
+
+run("manifest", main)
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "told"),
+    [
+        ("recipevis/triplets.py", "+ '# another'", "manifest: changed while this stage ran: recipevis/triplets.py; so"),
+        ("data/frames.csv", "+ 'another'", "manifest: changed while this stage ran: data/frames.csv; so"),
+        ("params.yaml", ".replace('seed: 0 ', 'seed: 1 ')", ""),  # manifest lists no parameter
+        ("params.yaml", "+ ' ['", "manifest: params.yaml"),
+    ],
+)
+def test_a_stage_whose_inputs_change_while_it_runs_publishes_nothing(tmp_path, copy_project, path, change, told):
+    """DVC would take its results for those of the new inputs, and remember them as such."""
+    folder = copy_project(tmp_path / "project", {})
+    (folder / "data").mkdir()
+    for name in ("annotations.json", "frames.csv"):
+        (folder / "data" / name).touch()
+    done = stage(folder, "-c", CHANGED.format(path=path, change=change))
+    assert (done.returncode, done.stderr[: len(told)]) == (2 if told else 0, told), done.stderr
+    assert len(done.stderr.splitlines()) == (1 if told else 0)
+    assert (folder / "data/triplets.csv").exists() == (not told)
+
+
+def test_a_parameter_that_changes_while_a_stage_runs_is_named(tmp_path, copy_project):
+    """`annotations` lists the whole file."""
+    folder = copy_project(tmp_path / "project", {})
+    change = "Path('params.yaml').write_text(Path('params.yaml').read_text().replace('seed: 0 ', 'seed: 1 ', 1))"
+    script = f"from pathlib import Path; from stages import run; run('annotations', lambda parameters: {change})"
+    done = stage(folder, "-c", script)
+    assert done.returncode == 2
+    assert done.stderr.startswith("annotations: changed while this stage ran: params.yaml, seed; so")
