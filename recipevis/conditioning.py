@@ -80,6 +80,11 @@ class Conditioner(ModelMixin, ConfigMixin):
         # `baseline` has no weights, but diffusers saves no file without a tensor and asks one for the device
         self.register_buffer("marker", torch.zeros(()))
 
+    @property
+    def sees(self) -> tuple[bool, bool]:
+        """Whether the fuser looks at the sentence, and at the previous image."""
+        return self.fusion.sees_text, self.fusion.sees_image
+
     def forward(self, embedded: Embedded) -> Tensor:
         """Condition tokens [b, c, d]."""
         return self.fusion(embedded.text, embedded.text_pooled, embedded.image, embedded.image_pooled)

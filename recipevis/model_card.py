@@ -36,6 +36,7 @@ _DATASET_LICENCES = {
 }
 _KITCHENS_RECIPE = ["place a red bowl on the blue counter", "add tomatoes to the bowl"]  # it knows no other words
 _RECIPE = ["chop the onions", "fry the onions in the pan"]
+_LOOKED_AT = ("the step's sentence", "the image before it")
 _TRAINING = {
     "steps": "optimizer steps",
     "loss": "mean over the last 100 steps: squared error of the prediction, plus `cycle.weight` times L_cyc",
@@ -49,7 +50,12 @@ _NOT_SCORED = "Those that this model was scored with are in `reports/model_card.
 
 
 def write(
-    folder: Path, triplets: pd.DataFrame, origin: Mapping[str, str], dataset: str, parameters: Mapping[str, Any]
+    folder: Path,
+    triplets: pd.DataFrame,
+    origin: Mapping[str, str],
+    dataset: str,
+    parameters: Mapping[str, Any],
+    sees: tuple[bool, bool],
 ) -> None:
     """Write `README.md` into a saved model's folder.
 
@@ -60,7 +66,9 @@ def write(
         dataset: the parameter `dataset.source`.
         parameters: the parameters of the training by name, groups as mappings; has `fuser`. Those that say how and
             not what don't belong on a card: it is the same whichever way the model was trained.
+        sees: whether the fuser looks at the sentence, and at the previous image.
     """
+    seen = [name for name, looked_at in zip(_LOOKED_AT, sees, strict=True) if looked_at]
     base = [name.partition("@")[0] for name in (origin["stable_diffusion"], origin["clip"])]
     licence, *licences = _licences(origin["source"], *base)
     data = ModelCardData(
@@ -75,6 +83,7 @@ def write(
         data,
         template_path=str(_TEMPLATE),
         fuser=parameters["fuser"],
+        seen=" and ".join(seen) if len(seen) > 1 else f"{seen[0]} alone",
         recipe=json.dumps(_KITCHENS_RECIPE if origin["source"] == "kitchen" else _RECIPE),
         call=_CALL,
         not_scored=_NOT_SCORED,

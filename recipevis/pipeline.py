@@ -119,9 +119,9 @@ class RecipePipeline(DiffusionPipeline):
         """The condition tokens [b, c, d] of each forward pass, and the weight of its prediction."""
         null, null_pooled = (value[0] for value in encode_sentences(self.text_encoder, self.tokenizer, [""]))
         everywhere = torch.ones(len(embedded.text), dtype=torch.bool, device=self.device)
-        fusion, passes = self.conditioner.fusion, []
+        passes = []
         image_guidance = guidance if image_guidance is None else image_guidance
-        for term in guidance_terms(guidance, image_guidance, fusion.sees_text, fusion.sees_image):
+        for term in guidance_terms(guidance, image_guidance, *self.conditioner.sees):
             seen = embedded if term.text else embedded.without_text(everywhere, null, null_pooled)
             seen = seen if term.image else seen.without_image(everywhere)
             passes.append((self.conditioner(seen), term.weight))

@@ -29,7 +29,7 @@ def main(p: Parameters) -> None:
                 store.write_json(model / "training.json", summary)
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
                 about |= {"train": train.model_dump(exclude=train.HOW), "cycle": cycle.model_dump()}
-                model_card.write(model, table, backbone.origin, p.dataset.source, about)
+                model_card.write(model, table, backbone.origin, p.dataset.source, about, conditioner.sees)
         if leads():
             publish("train", model, Path("models/recipevis"))
             plots.publish_curve(Path("models/recipevis/history.csv"), Path("plots"))

@@ -44,8 +44,8 @@ def card(tmp_path):
     """A function: the card of a model."""
     (tmp_path / "training.json").write_text(json.dumps(TRAINING))
 
-    def written(origin=HUB, dataset="youtube", table=TABLE) -> ModelCard:
-        model_card.write(tmp_path, table, origin, dataset, PARAMETERS)
+    def written(origin=HUB, dataset="youtube", table=TABLE, sees=(True, True)) -> ModelCard:
+        model_card.write(tmp_path, table, origin, dataset, PARAMETERS, sees)
         return ModelCard.load(tmp_path / "README.md")
 
     return written
@@ -86,6 +86,18 @@ def test_what_a_model_was_made_from(card):
     assert told["CLIP"] == ["openai/clip-vit-large-patch14@456", "MIT"]
     assert "YouTube's terms" in told["recipes and frames"][1]
     assert "3 triplets for training, 1 for validation" in made.text
+
+
+@pytest.mark.parametrize(
+    ("sees", "told"),
+    [
+        ((True, True), "the step's sentence and the image before it"),
+        ((True, False), "the step's sentence alone"),
+        ((False, True), "the image before it alone"),
+    ],
+)
+def test_what_an_image_is_drawn_from(card, sees, told):
+    assert f"each image from {told}. `concat`" in card(sees=sees).text
 
 
 def test_numbers_are_rounded_and_explained(card):
