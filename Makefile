@@ -27,7 +27,7 @@ test: setup ## run the tests, without the slow ones
 slow: setup ## run the slow tests: real frames, paper shapes, a kill in every stage
 	pytest -m slow
 
-soak: setup ## run what takes long: fifty kills at random moments of download and frames
+soak: setup ## run what takes long: fifty kills at random moments of download and frames, twenty of training
 	pytest -m soak
 
 lint: setup ## check style and form

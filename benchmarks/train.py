@@ -26,6 +26,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Annotated
@@ -116,6 +117,7 @@ def main(
     batch: Annotated[int | None, typer.Option(help="Images a step; not given: the demo's, 2 or 32 for sd.")] = None,
     fusers: Annotated[bool, typer.Option("--fusers", help="Time every fuser instead.")] = False,
     hidden: Annotated[int | None, typer.Option(help="fuser_hidden; not given: as configured.")] = None,
+    peak_tflops: Annotated[float | None, typer.Option(help="The device's peak, for the share of it.", min=1)] = None,
     cycle: Annotated[bool, typer.Option("--cycle", help="Time the cycle loss instead.")] = False,
 ) -> None:
     """Compare, print a table, and last a line of JSON."""
@@ -125,7 +127,7 @@ def main(
         small = shapes == "sd" and networks.device.type != "cuda"
         batch = batch or (2 if small else p.train.batch_size)
         print(f"{shapes}: {networks.device}, {p.train.precision}, {batch} images, fuser_hidden {p.fuser_hidden}")
-        compare = _fusers if fusers else _cycle if cycle else _steps
+        compare = partial(_fusers, peak_tflops) if fusers else _cycle if cycle else _steps
         result = compare(p, networks, Path(name), batch, rounds)
     print(json.dumps(result))
 
@@ -170,17 +172,21 @@ def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
     return {name: round(value / seconds["0"], 3) for name, value in seconds.items()}
 
 
-def _fusers(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
+def _fusers(
+    peak_tflops: float | None, p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int
+) -> dict[str, float]:
     """Seconds a step and peak memory of every fuser, each in a process of its own."""
     seconds, listed, flops = {}, {row.name: row for row in fuser_costs.all_fusers(p)}, _flops(p, networks)
     print(f"the UNet takes {flops / 1e9:.3g} GFLOP an image, forward and backward; TFLOP/s are its own")
-    print("| fuser | weights | s a step | images a second | TFLOP/s | GiB at most |")
-    print("|---|---:|---:|---:|---:|---:|")
+    print("| fuser | weights | s a step | images a second | TFLOP/s | of the peak | GiB at most |")
+    print("|---|---:|---:|---:|---:|---:|---:|")
     for fuser in FUSERS:
         with multiprocessing.get_context("spawn").Pool(1) as process:
             seconds[fuser], gib = process.apply(_fuser, (p, networks.folder, folder, fuser, batch, rounds))
         rate = batch / seconds[fuser]
-        figures = (f"{seconds[fuser]:.3g}", f"{rate:.3g}", f"{rate * flops / 1e12:.3g}", f"{gib:.2f}")
+        tflops = rate * flops / 1e12
+        share = f"{tflops / peak_tflops:.0%}" if peak_tflops else "–"
+        figures = (f"{seconds[fuser]:.3g}", f"{rate:.3g}", f"{tflops:.3g}", share, f"{gib:.2f}")
         print(f"| `{fuser}` | {listed[fuser].weights:,} | {' | '.join(figures)} |", flush=True)
     return {fuser: round(value, 4) for fuser, value in seconds.items()}
 

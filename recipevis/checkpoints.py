@@ -38,7 +38,7 @@ def resume(accelerator: Accelerator, work: Path) -> History:
     checkpoints = sorted(work.glob("checkpoint-*"))
     if not checkpoints:
         return []
-    accelerator.load_state(str(checkpoints[-1]))
+    accelerator.load_state(str(checkpoints[-1]), map_location="cpu")  # AdamW counts its steps there
     return json.loads((checkpoints[-1] / "history.json").read_text(encoding="utf-8"))
 
 

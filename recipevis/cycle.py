@@ -81,9 +81,10 @@ class CycleLoss(nn.Module):
         chosen = torch.nonzero(weights).flatten()
         if not len(chosen):
             return prediction.sum() * 0
+        weights, chosen = (part.to(noisy.device, non_blocking=True) for part in (weights[chosen], chosen))
         latents = predicted_original(self.scheduler, noisy[chosen], prediction[chosen].float(), timesteps[chosen])
         decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [n, 3, H, W] around [-1, 1]
         unit = clamp_straight_through(decoded.float() / 2 + 0.5)
         pooled = self.clip.vision_model(self.preprocessing(unit)).pooler_output
         image = F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)  # [n, projection width]
-        return (weights[chosen].to(image.device) * (1 - (text[chosen] * image).sum(-1))).sum()
+        return (weights * (1 - (text[chosen] * image).sum(-1))).sum()

@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipevis.annotations import SUBSETS, Recipe
+from recipevis.fusers import count_weights, hidden_width
 from recipevis.parameters import Parameters
+from recipevis.shapes import Shapes
 
 GIB = 2**30
 PROJECT, HOME, HUB = "the project", "RECIPEVIS_HOME", "the hub's cache"
@@ -37,7 +39,13 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
     videos, frames = sum(map(len, by_subset.values())), sum(map(sum, by_subset.values()))
     drawn = _DRAWN * sum(by_subset["validation"][: parameters.sample.recipes])
     # Small networks: as the kitchen's. Tokens and latents are fp16, weights and AdamW's moments fp32.
-    text, image = (77 * 768, 257 * 1024) if published else (40 * 64, 65 * 64)
+    shapes = Shapes(
+        *((77, 768, 257, 1024) if published else (40, 64, 65, 64)),
+        parameters.condition_tokens,
+        768 if published else 64,
+    )
+    text, image = shapes.text_tokens * shapes.text_width, shapes.image_tokens * shapes.image_width
+    fuser = count_weights(parameters.fuser, shapes, hidden_width(parameters.fuser, shapes, parameters.fuser_hidden))
     unet = PUBLISHED["unet"] if published else 3.4e6
     weights = sum(PUBLISHED.values()) if published else unet + 2e6
     latents = 2 * 4 * (parameters.frames.pixels // 8) ** 2
@@ -49,8 +57,8 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
         ("backbone", PROJECT, 4 * weights),
         *([("backbone", HUB, 4 * weights)] if parameters.backbone.source == "hub" else []),
         ("embed", PROJECT, 2 * frames * (text + image + latents)),
-        ("train", PROJECT, 4 * weights),
-        ("train", HOME, 2 * kept * 4 * unet),  # two checkpoints while one is saved
+        ("train", PROJECT, 4 * (weights + fuser)),
+        ("train", HOME, 2 * kept * 4 * (unet + fuser)),  # two checkpoints while one is saved
         ("sample", PROJECT, drawn * picture),
     ]
     return [Share(stage, place, taken / GIB) for stage, place, taken in written]

@@ -13,7 +13,7 @@ import requests
 
 from recipevis import annotations, disk, encoding, store, video_source, youtube
 from recipevis.annotations import SUBSETS, Recipe
-from recipevis.errors import InputError
+from recipevis.errors import InputError, ParameterError
 from recipevis.kitchen import recipes as kitchen
 from recipevis.parameters import Parameters
 
@@ -155,20 +155,30 @@ def _why(error: requests.RequestException) -> str:
 def _device(parameters: Parameters) -> Finding:
     import torch
 
+    from recipevis.backbone import device
+    from recipevis.training import check_device
+
     published = parameters.backbone.source == "hub"
+    processes = max(parameters.train.processes, parameters.embed.processes)
     needed = 16 * disk.PUBLISHED["unet"] / disk.GIB
-    if parameters.device != "cpu" and torch.cuda.is_available():
-        found = torch.cuda.get_device_properties(0)
+    try:
+        where = device(parameters.device)
+        check_device(parameters.train, where)
+    except ParameterError as error:
+        return Finding("device", "missing", str(error), "set it in the parameter file")
+    if where.type == "cuda":
+        found, count = torch.cuda.get_device_properties(where), torch.cuda.device_count()
         memory = found.total_memory / disk.GIB
-        text = f"{found.name}, {memory:.0f} GiB"
+        text = f"{found.name}, {memory:.0f} GiB" + (f", one of {count}" if count > 1 else "")
+        if processes > count:
+            return Finding("device", "missing", f"{text}; {processes} processes want a card each", "fewer processes")
         if published and memory < needed:
             return Finding("device", "missing", f"{text}; training keeps {needed:.0f} GiB of weights", "a larger card")
         return Finding("device", "ok", text)
-    if parameters.device.startswith("cuda"):
-        return Finding("device", "missing", f"{parameters.device} asked for, no CUDA here", "device: auto")
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / disk.GIB
-    text = f"CPU, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
-    if published:
+    name = {"cpu": "CPU", "mps": "Apple GPU"}[where.type]
+    text = f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+    if published and where.type == "cpu":
         return Finding("device", "note", f"{text}; training at the published sizes wants a GPU", "run it on one")
     return Finding("device", "ok", text)
 

@@ -4,6 +4,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import numpy as np
+
 from recipevis import annotations, cycle, disk
 from recipevis.backbone import Backbone
 from recipevis.fusers import count_weights, hidden_width
@@ -18,16 +20,19 @@ TABLE_1 = [("baseline", False)] + [
 ]
 CARDS_GB = (24, 48, 80)
 _USABLE = 0.9  # of a card: the driver's context and what fragments take the rest
+_BYTES_A_WEIGHT = 16  # fp32: itself, its gradient, AdamW's two moments
 _DRAWN = 4  # pictures that are denoised of a validation step: by the model in three ways, by the untouched backbone
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """Hours by stage, and of the whole of Table 1; memory of a training process at the configured batch."""
+    """What the configured run takes, and the whole of Table 1."""
 
-    hours: dict[str, float]
+    hours: dict[str, float]  # by stage
+    memory_gib: float  # of a training process at the configured batch
     table_1_hours: float
-    memory_gib: float
+    table_1_memory_gib: float  # of the row that takes most
+    table_1_disk_gib: float
 
 
 def estimate(
@@ -41,40 +46,63 @@ def estimate(
         networks: the backbone's.
         recipes: the run's; None: not at hand, and taken to be YouCook2's.
     """
-    p, expected = parameters, cycle_images(parameters, networks) / parameters.train.processes
-    share, parts = p.train.batch_size // p.train.processes, p.train.accumulation
-    checkpointed = p.train.gradient_checkpointing
+    p, share, parts = (
+        parameters,
+        parameters.train.batch_size // parameters.train.processes,
+        parameters.train.accumulation,
+    )
+    expected, most = cycle_images(p, networks), min(share // parts, p.cycle.images or share)
 
-    def step_s(with_cycle: bool) -> float:
-        return costs.step_s(share, expected if with_cycle else 0, parts, checkpointed)
+    def of_training(trained: int, with_cycle: bool) -> tuple[float, float]:
+        """Hours and peak memory, GiB, of a training of so many weights: AdamW's step and its moments go with them."""
+        checkpointed, more = p.train.gradient_checkpointing, trained - costs.trained_weights
+        step_s = costs.step_s(share, expected if with_cycle else 0, parts, checkpointed)
+        step_s += costs.fixed_s * more / costs.trained_weights
+        gib = costs.memory_gib(share // parts, most if with_cycle else 0, parts, checkpointed)
+        return p.train.steps * step_s / 3600, gib + _BYTES_A_WEIGHT * more / disk.GIB
 
     steps = disk.steps(parameters, recipes)
     embed = sum(map(sum, steps.values())) * costs.embed_s / p.embed.processes / 3600
-    train = p.train.steps * step_s(bool(p.cycle.weight)) / 3600
+    train, memory = of_training(costs.trained_weights, bool(p.cycle.weight))
     drawn = _DRAWN * sum(steps["validation"][: p.sample.recipes])
     sample = drawn * (p.sample.steps * costs.pass_s + costs.picture_s) / 3600
     shapes = networks.shapes(p.condition_tokens)
     unet = sum(weight.numel() for weight in networks.unet.parameters())
-    table_1 = embed
-    for fuser, with_cycle in TABLE_1:
-        trained = unet + count_weights(fuser, shapes, hidden_width(fuser, shapes, p.fuser_hidden))
-        fixed = costs.fixed_s * trained / costs.trained_weights  # the optimizer's step goes with the weights
-        table_1 += p.train.steps * (step_s(with_cycle) - costs.fixed_s + fixed) / 3600 + sample
-    memory = costs.memory_gib(share // parts, _most_cycle_images(p, share // parts), parts, checkpointed)
-    return Estimate({"embed": embed, "train": train, "sample": sample}, table_1, memory)
+    rows = [
+        of_training(unet + count_weights(fuser, shapes, hidden_width(fuser, shapes, p.fuser_hidden)), with_cycle)
+        for fuser, with_cycle in TABLE_1
+    ]
+    return Estimate(
+        hours={"embed": embed, "train": train, "sample": sample},
+        memory_gib=memory,
+        table_1_hours=embed + sum(hours for hours, _ in rows) + len(rows) * sample,
+        table_1_memory_gib=max(gib for _, gib in rows),
+        table_1_disk_gib=_disk(parameters, recipes),
+    )
+
+
+def _disk(parameters: Parameters, recipes: Sequence[annotations.Recipe] | None) -> float:
+    """GiB of Table 1: what comes before training once, checkpoints once, each row's model and drawn images."""
+    once, each = 0.0, 0.0
+    for fuser, _ in TABLE_1:
+        shares = disk.needed(parameters.model_copy(update={"fuser": fuser}), recipes)
+        own = sum(s.gib for s in shares if s.stage in ("train", "sample") and s.place == disk.PROJECT)
+        once, each = max(once, sum(s.gib for s in shares) - own), each + own
+    return once + each
 
 
 def cycle_images(parameters: Parameters, networks: Backbone) -> float:
-    """Images of a batch that L_cyc is taken on, expected."""
+    """Images that L_cyc is taken on, expected, in the process that has most of them: the others wait for it."""
     p = parameters
     timesteps = cycle.eligible_timesteps(networks.scheduler, p.cycle.max_amplification)
     eligible = p.train.batch_size * timesteps.float().mean().item() * (1 - p.train.dropout_text - p.train.dropout_both)
-    return min(eligible, p.cycle.images or eligible)
-
-
-def _most_cycle_images(parameters: Parameters, at_once: int) -> int:
-    """Images of a part that L_cyc is taken on at most, as chance has it."""
-    return min(at_once, parameters.cycle.images or at_once) if parameters.cycle.weight else 0
+    taken, processes = min(eligible, p.cycle.images or eligible), p.train.processes
+    if processes == 1:
+        return taken
+    places = np.random.default_rng(0).multivariate_hypergeometric(
+        [p.train.batch_size // processes] * processes, round(taken), size=10_000
+    )
+    return float(places.max(axis=1).mean())
 
 
 @dataclass(frozen=True)
@@ -91,7 +119,7 @@ class Fit:
 def fit_cards(costs: Costs, parameters: Parameters) -> list[Fit]:
     """For each of `CARDS_GB` the fewest parts that the batch of a process fits in, gradient checkpointing the last
     resort."""
-    share = parameters.train.batch_size // parameters.train.processes
+    share, of_cycle = parameters.train.batch_size // parameters.train.processes, parameters.cycle
     ways = [
         (images, share // images, checkpointed)
         for checkpointed in (False, True)
@@ -102,7 +130,8 @@ def fit_cards(costs: Costs, parameters: Parameters) -> list[Fit]:
     for card in CARDS_GB:
         usable = card * 1e9 / disk.GIB * _USABLE
         for images, parts, checkpointed in ways:
-            memory = costs.memory_gib(images, _most_cycle_images(parameters, images), parts, checkpointed)
+            most = min(images, of_cycle.images or images) if of_cycle.weight else 0  # as chance may have it
+            memory = costs.memory_gib(images, most, parts, checkpointed)
             if memory <= usable:
                 found.append(Fit(card, images, parts, checkpointed, memory))
                 break
@@ -133,6 +162,7 @@ def lines(costs: Costs, told: Estimate, fits: Sequence[Fit], parameters: Paramet
     for stage, hours in told.hours.items():
         yield f"  {stage}: {_hours(hours)}"
     yield f"  Table 1, {len(TABLE_1)} runs, each trained and sampled: {_hours(told.table_1_hours)}"
+    yield f"    {told.table_1_memory_gib:.3g} GiB of memory, {disk.told(told.table_1_disk_gib)} GiB of disk"
     yield f"a batch of {train.batch_size}, L_cyc's images included, fits"
     for (images, accumulation, checkpointed), same in groupby(
         fits, lambda fit: (fit.images, fit.accumulation, fit.checkpointed)

@@ -80,7 +80,7 @@ class Taken:
 
 
 def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
-    """Train and draw for a few steps, about 20 of training, and divide what they took.
+    """Train and draw for a few steps, 25 of training, and divide what they took.
 
     Args:
         parameters: the configured run.
@@ -120,13 +120,19 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
 
 
 def _taken(
-    trainer: Trainer, settings: Train, networks: Backbone, images: int, cycle_images: int = 0, parts: int = 1
+    trainer: Trainer,
+    settings: Train,
+    networks: Backbone,
+    images: int,
+    cycle_images: int = 0,
+    parts: int = 1,
+    steps: int = _STEPS,
 ) -> Taken:
     """What a step takes, in parts of so many images each."""
     weights = torch.cat([torch.ones(cycle_images), torch.zeros(images - cycle_images)]) / images
     batches = trainer.batches["training"]
     part = (batches.load(batches.training(0, images, settings)), weights if cycle_images else None)
-    return measured(lambda: trainer.step([part] * parts), networks.device)
+    return measured(lambda: trainer.step([part] * parts), networks.device, steps)
 
 
 def _measure_training(
@@ -135,7 +141,7 @@ def _measure_training(
     """The fields of `Costs` that a training step has; L_cyc's networks are loaded last."""
     taken = partial(_taken, trainer, settings, networks)
     share = parameters.train.batch_size // parameters.train.processes
-    taken(1)  # makes the moments
+    taken(1, steps=2)  # makes the moments
     one = taken(1)
     more, several = _largest([n for n in _falling(share, one.seconds * _STEPS) if n > 1] or [2], taken)
     in_two_parts = taken(1, parts=2)

@@ -8,9 +8,11 @@ import logging
 import os
 import signal
 import sys
+import threading
+import time
 from pathlib import Path
 
-_FOLDER = "RECIPEVIS_WORK_FOLDER"
+_FOLDER, _LAUNCHER = "RECIPEVIS_WORK_FOLDER", "RECIPEVIS_LAUNCHER"
 _HANDLED = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT)
 
 
@@ -27,6 +29,19 @@ def local_rank() -> int | None:
 def given_folder() -> Path | None:
     """The folder of half-done work that the stage which launched this process holds; None where nothing did."""
     return Path(os.environ[_FOLDER]) if _FOLDER in os.environ else None
+
+
+def end_with_launcher() -> None:
+    """Have this process end when the one that launched it does, even by a kill: it holds the work folder's lock."""
+    if _LAUNCHER not in os.environ:
+        return
+
+    def watch() -> None:
+        while os.getppid() == int(os.environ[_LAUNCHER]):
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def launch(module: str, count: int, folder: Path) -> bool:
@@ -51,7 +66,11 @@ def launch(module: str, count: int, folder: Path) -> bool:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    theirs = {_FOLDER: str(folder), "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count))}
+    theirs = {
+        _FOLDER: str(folder),
+        _LAUNCHER: str(os.getpid()),
+        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
+    }
     mine, handlers = dict(os.environ), {number: signal.getsignal(number) for number in _HANDLED}
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process has told what failed
     config = LaunchConfig(

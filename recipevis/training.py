@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 import torch
-from accelerate import Accelerator
+from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
@@ -33,7 +33,7 @@ from recipevis.progress import meter
 from recipevis.randomness import seeded
 
 HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
-_STEPS_TOLD_AT_ONCE = 10
+_LOG_EVERY = 10
 
 
 class Trainer:
@@ -72,28 +72,32 @@ class Trainer:
         cycle: CycleLoss | None,
         cycle_settings: Cycle,
     ):
-        _check_device(settings, device)
+        check_device(settings, device)
+        # Gradients lie in the buckets that are averaged, not beside them; no buffer ever differs.
+        parallel = DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)
         self._accelerator = Accelerator(
-            cpu=device.type == "cpu", mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision)
+            cpu=device.type == "cpu",
+            mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+            kwargs_handlers=[parallel],
         )
-        self._share = _share(settings, self._accelerator.num_processes)
+        self._micro_batch_size = _micro_batch_size(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
         self.batches, self.cycle, self._cycle_settings = batches, cycle, cycle_settings
         if settings.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
         if settings.compile:
             denoiser.compile()
-        fused = settings.fused or None  # None leaves the choice of a loop to torch
+        fused = settings.fused or None  # None leaves the choice to torch
         groups = _parameter_groups(denoiser, settings)
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
-        optimizer.register_load_state_dict_pre_hook(partial(_with_loop, fused))
+        optimizer.register_load_state_dict_pre_hook(partial(_with_implementation, fused))
         self.denoiser = denoiser
-        self._wrapped, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
-        self._rate = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
-        self._accelerator.register_for_checkpointing(self._rate)
-        self._average = EMAModel(denoiser.parameters(), decay=settings.ema) if settings.ema else None
-        if self._average:
-            self._accelerator.register_for_checkpointing(self._average)
+        self._model, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
+        self._lr_scheduler = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
+        self._accelerator.register_for_checkpointing(self._lr_scheduler)
+        self._ema = EMAModel(denoiser.parameters(), decay=settings.ema) if settings.ema else None
+        if self._ema:
+            self._accelerator.register_for_checkpointing(self._ema)
 
     @property
     def writes(self) -> bool:
@@ -117,8 +121,8 @@ class Trainer:
         """
         self._accelerator.wait_for_everyone()  # the one that writes holds the folder now
         history = checkpoints.resume(self._accelerator, work)
-        if history and self._average:
-            self._average.to(self._accelerator.device)
+        if history and self._ema:
+            self._ema.to(self._accelerator.device)
         if history and self.writes:
             print(f"train: going on from step {len(history)}", flush=True)
         settings, steps = self._settings, self._settings.steps
@@ -127,22 +131,22 @@ class Trainer:
         with meter("train", steps, len(history)) as progress, checkpoints.interrupted(alone) as interrupted:
             for step, parts in enumerate(self.loaded(len(history), steps), start=len(history)):
                 pending.append(self.step(parts))
-                done, last = step + 1, step + 1 == steps
+                done, last, stops = step + 1, step + 1 == steps, interrupted.is_set()
                 validates = last or done % settings.validate_every == 0
-                saves = last or done % settings.checkpoint_every == 0 or interrupted.is_set()
-                if validates or saves or len(pending) == _STEPS_TOLD_AT_ONCE:
-                    self._tell(history, pending)
+                saves = last or done % settings.checkpoint_every == 0 or stops
+                if validates or saves or len(pending) == _LOG_EVERY:
+                    self._log(history, pending)
                     progress.advance(len(pending), f"loss {history[-1]['loss']:.4f}")
                     pending.clear()
                 if validates:
-                    history[-1]["validation_loss"] = self.validation_loss()
+                    history[-1]["validation_loss"] = _finite(self.validation_loss(), "validation loss", step)
                 if saves:
                     checkpoints.save(self._accelerator, work, history)
-                if interrupted.is_set():
+                if stops:
                     raise KeyboardInterrupt
-        if self._average:
-            self._average.copy_to(self.denoiser.parameters())
-            self._average = None
+        if self._ema:
+            self._ema.copy_to(self.denoiser.parameters())
+            self._ema = None
         return pd.DataFrame(history, columns=HISTORY)
 
     def summary(self, history: pd.DataFrame) -> dict[str, float | int | None]:
@@ -150,7 +154,7 @@ class Trainer:
         return {
             "steps": len(history),
             "loss": float(history["loss"].tail(100).mean()) if len(history) else None,
-            "validation_loss": self.validation_loss(),
+            "validation_loss": float(history["validation_loss"].iloc[-1]) if len(history) else self.validation_loss(),
             "fuser_parameters": sum(weight.numel() for weight in self.denoiser.conditioner.parameters()),
             "unet_parameters": sum(weight.numel() for weight in self.denoiser.unet.parameters()),
         }
@@ -184,8 +188,8 @@ class Trainer:
         if self.cycle:
             eligible = self.cycle.eligible(draws.timesteps, draws.text_dropped)
             weights = sample_weights(eligible, draws.priorities, self._cycle_settings.images)
-        first = self._accelerator.process_index * settings.accumulation
-        parts = [slice(i * self._share, (i + 1) * self._share) for i in range(first, first + settings.accumulation)]
+        first, size = self._accelerator.process_index * settings.accumulation, self._micro_batch_size
+        parts = [slice(i * size, (i + 1) * size) for i in range(first, first + settings.accumulation)]
         return [(batches.load(draws, part), None if weights is None else weights[part]) for part in parts]
 
     def step(self, parts: list[tuple[Batch, Tensor | None]]) -> tuple[Tensor, float]:
@@ -196,32 +200,31 @@ class Trainer:
         count, device = len(parts), self._accelerator.device
         told = torch.zeros(2, device=device)
         for number, (batch, weights) in enumerate(parts, start=1):
-            waits = self._accelerator.no_sync(self._wrapped) if number < count else nullcontext()
+            waits = self._accelerator.no_sync(self._model) if number < count else nullcontext()
             with waits:
                 with self._accelerator.autocast():
                     cycle = None if weights is None else self.cycle
-                    pieces = losses(self._wrapped, batch.to(device), self._scheduler, cycle, weights)
+                    pieces = losses(self._model, batch.to(device), self._scheduler, cycle, weights)
                 # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
                 summed = pieces.cycle * (count * self._accelerator.num_processes)
                 self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
             told += torch.stack([pieces.denoising.detach(), summed.detach()]) / count
         if self._settings.gradient_clip is not None:
-            self._accelerator.clip_grad_norm_(self._wrapped.parameters(), self._settings.gradient_clip)
-        rate = self._rate.get_last_lr()[0]
+            self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.gradient_clip)
+        rate = self._lr_scheduler.get_last_lr()[0]
         self.optimizer.step()
-        self._rate.step()
+        self._lr_scheduler.step()
         self.optimizer.zero_grad()
-        if self._average:
-            self._average.step(self.denoiser.parameters())
+        if self._ema:
+            self._ema.step(self.denoiser.parameters())
         return told, rate
 
-    def _tell(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
+    def _log(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
         """Move finished steps' losses, averaged over the processes, into the history."""
         told = self._accelerator.reduce(torch.stack([pieces for pieces, _ in pending]), "mean").tolist()
         for (denoising, cycle), (_, rate) in zip(told, pending, strict=True):
-            loss, step = denoising + self._cycle_settings.weight * cycle, len(history)
-            if not math.isfinite(loss):
-                raise ParameterError(f"the loss is {loss} at step {step}: lower train.learning_rate")
+            step = len(history)
+            loss = _finite(denoising + self._cycle_settings.weight * cycle, "loss", step)
             history.append(dict(zip(HISTORY, (step, loss, denoising, cycle, rate, None), strict=True)))
 
     @torch.no_grad()
@@ -229,17 +232,17 @@ class Trainer:
         """Mean denoising loss over the first `train.validation_images` triplets, on fixed noise and timesteps."""
         batches, device = self.batches["validation"], self._accelerator.device
         count = min(self._settings.validation_images, len(batches))
-        total, stride = 0.0, self._share * self._accelerator.num_processes
-        if self._average:
-            self._average.store(self.denoiser.parameters())
-            self._average.copy_to(self.denoiser.parameters())
-        for first in range(self._share * self._accelerator.process_index, count, stride):
-            batch = batches.load(batches.validation(first, min(self._share, count - first)))
+        total, stride = 0.0, self._micro_batch_size * self._accelerator.num_processes
+        if self._ema:
+            self._ema.store(self.denoiser.parameters())
+            self._ema.copy_to(self.denoiser.parameters())
+        for first in range(self._micro_batch_size * self._accelerator.process_index, count, stride):
+            batch = batches.load(batches.validation(first, min(self._micro_batch_size, count - first)))
             with self._accelerator.autocast():  # alone: the processes may have unequally many batches here
                 piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
             total += piece.item() * len(batch.timesteps)
-        if self._average:
-            self._average.restore(self.denoiser.parameters())
+        if self._ema:
+            self._ema.restore(self.denoiser.parameters())
         total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
         return self._accelerator.reduce(total, "sum").item() / count
 
@@ -311,7 +314,18 @@ def new_trainer(
     return Trainer(denoiser, backbone.scheduler, batches, settings, backbone.device, loss, cycle)
 
 
-def _check_device(settings: Train, device: torch.device) -> None:
+def _finite(value: float, name: str, step: int) -> float:
+    if not math.isfinite(value):
+        raise ParameterError(f"the {name} is {value} at step {step}: lower train.learning_rate")
+    return value
+
+
+def check_device(settings: Train, device: torch.device) -> None:
+    """Refuse what a device can't do.
+
+    Raises:
+        ParameterError: it hasn't this precision, or doesn't serve several processes.
+    """
     if settings.processes > 1 and device.type == "mps":
         raise ParameterError(f"train.processes = {settings.processes}: an Apple GPU serves one process only")
     if settings.precision == "fp16" and device.type == "cpu":
@@ -324,7 +338,7 @@ def _check_device(settings: Train, device: torch.device) -> None:
         raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
 
 
-def _share(settings: Train, processes: int) -> int:
+def _micro_batch_size(settings: Train, processes: int) -> int:
     """Samples of a batch that one process takes at once."""
     parts = processes * settings.accumulation
     if settings.batch_size % parts:
@@ -335,8 +349,8 @@ def _share(settings: Train, processes: int) -> int:
     return settings.batch_size // parts
 
 
-def _with_loop(fused: bool | None, optimizer: torch.optim.Optimizer, saved: dict) -> dict:
-    """An optimizer's saved state, with the loop that is asked for now: a run may go on with another."""
+def _with_implementation(fused: bool | None, optimizer: torch.optim.Optimizer, saved: dict) -> dict:
+    """An optimizer's saved state, for the implementation that is asked for now: a run may go on with another."""
     return saved | {"param_groups": [group | {"fused": fused} for group in saved["param_groups"]]}
 
 

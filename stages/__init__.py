@@ -47,6 +47,7 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     exit status.
     """
     start = time.monotonic()
+    processes.end_with_launcher()
     try:
         load(inputs.PARAMETERS, FUSERS)
         for path in inputs.deps(stage):

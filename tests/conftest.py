@@ -107,7 +107,13 @@ def parameters_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 def tiny(changes: dict[str, object] | None = None) -> dict[str, object]:
     """Changes that make a parameter file a run on tiny untrained networks."""
-    values = {"backbone.source": "random", "frames.pixels": 32, "fuser_hidden": 4, "train.batch_size": 4}
+    values = {
+        "device": "cpu",
+        "backbone.source": "random",
+        "frames.pixels": 32,
+        "fuser_hidden": 4,
+        "train.batch_size": 4,
+    }
     for group, inner in TINY.items():
         for name, value in inner.items() if isinstance(inner, dict) else [(None, inner)]:
             values[f"backbone.random.{group}" + (f".{name}" if name else "")] = value

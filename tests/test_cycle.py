@@ -89,6 +89,11 @@ def frozen_hash(backbone: Backbone) -> str:
     return digest.hexdigest()
 
 
+def test_the_decoders_activations_are_not_kept(backbone):
+    cycle_loss(backbone)
+    assert backbone.vae.is_gradient_checkpointing
+
+
 def test_gradient_by_finite_differences(backbone, batch, monkeypatch):
     """In float64 and with rounding and clamping out of the way, whose gradients are straight-through by design."""
     monkeypatch.setattr("recipevis.images.round_straight_through", lambda values: values)

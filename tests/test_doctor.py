@@ -6,6 +6,7 @@ from collections import namedtuple
 
 import pytest
 import requests
+import torch
 from typer.testing import CliRunner
 
 from recipevis import annotations, cli, disk, doctor
@@ -109,7 +110,7 @@ def test_disk_against_what_is_written(parameters):
     taken = {(share.stage, share.place): share.gib * 2**30 for share in disk.needed(parameters("params/paper.yaml"))}
     assert taken["embed", "the project"] == pytest.approx(13_829 * 2 * (77 * 768 + 257 * 1024 + 8 * 32 * 32))
     assert taken["frames", "the project"] / taken["sample", "the project"] == pytest.approx(13_829 / (5 * 3_492))
-    assert taken["train", "RECIPEVIS_HOME"] == pytest.approx(2 * 3 * 4 * 859_520_964)
+    assert taken["train", "RECIPEVIS_HOME"] == pytest.approx(2 * 3 * 4 * (859_520_964 + 49_946_112))
     assert taken["backbone", "the project"] == taken["backbone", "the hub's cache"]
 
 
@@ -123,6 +124,31 @@ def test_disk_follows_the_annotations_that_are_at_hand(parameters, tmp_path, sha
     limited = disk.needed(parameters("params/paper.yaml", sample__recipes=10), recipes)
     steps = sum(len(recipe.steps) for recipe in [r for r in recipes if r.subset == "validation"][:10])
     assert limited[-1].gib * 2**30 == pytest.approx(5 * steps * 256**2 * 1.6)
+
+
+Card = namedtuple("Card", "name total_memory")
+
+
+@pytest.mark.parametrize(
+    ("changes", "state", "told"),
+    [
+        ({"device": "cuda:1"}, "ok", "card 1, 24 GiB, one of 2"),
+        ({"device": "cuda:7"}, "missing", "device = 'cuda:7': not on this machine"),
+        ({"train__processes": 2}, "ok", "card 0, 24 GiB, one of 2"),
+        ({"embed__processes": 4}, "missing", "card 0, 24 GiB, one of 2; 4 processes want a card each"),
+        ({"train__precision": "bf16"}, "missing", "train.precision = 'bf16': this GPU has fp32 and fp16 only"),
+    ],
+    ids=str,
+)
+def test_cards_are_those_that_the_run_would_take(parameters, monkeypatch, changes, state, told):
+    cuda = torch.cuda
+    monkeypatch.setattr(cuda, "is_available", lambda: True)
+    monkeypatch.setattr(cuda, "device_count", lambda: 2)
+    monkeypatch.setattr(cuda, "set_device", lambda index: None)
+    monkeypatch.setattr(cuda, "is_bf16_supported", lambda including_emulation: False)
+    monkeypatch.setattr(cuda, "get_device_properties", lambda where: Card(f"card {where.index or 0}", 24 * 2**30))
+    finding = doctor._device(parameters(**changes))
+    assert (finding.state, finding.text[: len(told)]) == (state, told)
 
 
 usage = namedtuple("usage", "total used free")

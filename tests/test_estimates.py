@@ -1,10 +1,11 @@
 """What a run is said to take, by hand."""
 
+import math
 from dataclasses import replace
 
 import pytest
 
-from recipevis import estimates
+from recipevis import disk, estimates
 from recipevis.annotations import Recipe, Step
 from recipevis.backbone import Backbone
 from recipevis.fusers import count_weights
@@ -42,6 +43,16 @@ def test_images_of_the_cycle_loss(parameters_of, networks):
     assert estimates.cycle_images(parameters_of(changes={"cycle.images": None}), networks) == pytest.approx(eligible)
     unlimited = {"cycle.images": None, "cycle.max_amplification": None}
     assert estimates.cycle_images(parameters_of(changes=unlimited), networks) == pytest.approx(32 * 0.9)
+
+
+def test_the_process_with_most_images_of_the_cycle_loss_is_waited_for(parameters_of, networks):
+    one_each = {"train.processes": 32, "cycle.images": 4}
+    assert estimates.cycle_images(parameters_of(changes=one_each), networks) == 1  # four of them have one
+    two = estimates.cycle_images(parameters_of(changes={"train.processes": 2}), networks)
+    # Of 4 among 32, 16 of them one's: 2, 3 or 4 lie with whichever has more.
+    ways = {most: 2 * math.comb(16, most) * math.comb(16, 4 - most) for most in (3, 4)} | {2: math.comb(16, 2) ** 2}
+    expected = sum(most * count for most, count in ways.items()) / math.comb(32, 4)
+    assert two == pytest.approx(expected, rel=0.02)
 
 
 def test_hours(parameters_of, networks):
@@ -91,7 +102,29 @@ def test_memory(parameters_of, networks):
     assert memory({"cycle.weight": 0}) == 13 + 32 * 0.5
     assert memory({"cycle.images": None}) == 13 + 32 * 0.5 + 1.5 + 32 * 2  # as chance may have it, not as expected
     assert memory({"train.accumulation": 16}) == 13 + 3 + 2 * 0.5 + 1.5 + 2 * 2
+    table_1 = estimates.estimate(COSTS, parameters_of(), networks)
+    shapes, unet = networks.shapes(3), sum(weight.numel() for weight in networks.unet.parameters())
+    largest = max(unet + count_weights(fuser, shapes, 768) for fuser, _ in estimates.TABLE_1)
+    assert table_1.table_1_memory_gib == pytest.approx(table_1.memory_gib + 16 * (largest - 1000) / 2**30)
     assert memory({"cycle.weight": 0, "train.gradient_checkpointing": True}) == pytest.approx(13 + 32 * 0.1)
+
+
+def test_disk_of_table_1(parameters_of, networks):
+    """What all runs share once; of each its model and its drawn images."""
+    told, alone = estimates.estimate(COSTS, parameters_of(), networks).table_1_disk_gib, {}
+    for fuser in {fuser for fuser, _ in estimates.TABLE_1}:
+        shares = disk.needed(parameters_of(changes={"fuser": fuser}))
+        alone[fuser] = {(share.stage, share.place): share.gib for share in shares}
+    own = [alone[fuser]["train", disk.PROJECT] + alone[fuser]["sample", disk.PROJECT] for fuser, _ in estimates.TABLE_1]
+    shared = [
+        gib
+        for (stage, place), gib in alone["concat"].items()  # the largest checkpoints
+        if not (place == disk.PROJECT and stage in ("train", "sample"))
+    ]
+    assert told == pytest.approx(sum(own) + sum(shared))
+    assert alone["concat"]["train", disk.PROJECT] - alone["baseline"]["train", disk.PROJECT] == pytest.approx(
+        4 * 249_302_016 / 2**30
+    )
 
 
 def test_cards_hold_what_fits_them_and_nothing_larger(parameters_of):

@@ -7,6 +7,7 @@ import sys
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from recipevis import processes
@@ -16,6 +17,7 @@ import os, sys, time
 from pathlib import Path
 from recipevis import processes
 
+processes.end_with_launcher()
 folder = processes.given_folder()
 known = f"{processes.rank()} of {os.environ['WORLD_SIZE']}, launches: {processes.launch('told', 2, folder)}"
 (folder / f"{processes.local_rank()}.txt").write_text(known)
@@ -67,3 +69,18 @@ def test_interrupted_all_end(module):
     told = launcher.communicate(timeout=60)[1]
     assert told.rstrip().endswith("KeyboardInterrupt")
     assert launcher.returncode != 0
+
+
+def test_when_the_launcher_is_killed_all_end(module):
+    """They hold no lock: the next run would work in the same folder beside them."""
+    (module / "work/wait").touch()
+    code = f"import pathlib, recipevis.processes as p; p.launch('told', 2, pathlib.Path({str(module / 'work')!r}))"
+    launcher = subprocess.Popen([sys.executable, "-c", code])
+    deadline = time.monotonic() + 60
+    while len(list((module / "work").glob("*.txt"))) < 2 and time.monotonic() < deadline:
+        time.sleep(0.1)
+    launched = psutil.Process(launcher.pid).children(recursive=True)
+    assert len(launched) >= 2
+    launcher.kill()
+    launcher.wait()
+    assert not psutil.wait_procs(launched, timeout=20)[1]

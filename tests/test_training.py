@@ -5,6 +5,7 @@ import math
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -262,6 +263,77 @@ def test_how_a_batch_is_worked_through_changes_rounding_alone(make, tmp_path, ho
     np.testing.assert_allclose(history[columns].astype(float), expected[columns].astype(float), atol=1e-5)
 
 
+@pytest.mark.parametrize(
+    ("how", "on"),
+    [
+        ({"gradient_checkpointing": True}, lambda trainer: trainer.denoiser.unet.is_gradient_checkpointing),
+        ({"fused": True}, lambda trainer: all(group["fused"] for group in trainer.optimizer.param_groups)),
+        ({"compile": True}, lambda trainer: trainer.denoiser._compiled_call_impl is not None),
+    ],
+    ids=["gradient_checkpointing", "fused", "compile"],
+)
+def test_a_setting_takes_effect(make, how, on):
+    assert on(make(settings(**how))[0])
+    assert not on(make(settings())[0])
+
+
+def test_three_steps_by_hand(make):
+    """AdamW with its decay, two rates, warm-up and the limit of the gradients' norm."""
+    train = settings(batch_size=4, weight_decay=0.3, warmup_steps=2, gradient_clip=0.05)
+    trainer, network = make(train, OFTEN)
+    _, copy = make(train, OFTEN)
+    rates = ((copy.unet, 1e-3), (copy.conditioner, 2e-3))
+    weights = [(weight, rate) for part, rate in rates for weight in part.parameters()]
+    moments = [(torch.zeros_like(weight), torch.zeros_like(weight)) for weight, _ in weights]
+    for step in range(3):
+        [(batch, of_cycle)] = trainer.load(step)
+        batch, scheduler = batch.to(torch.device("cpu")), trainer.cycle.scheduler
+        pieces = denoiser.losses(copy, batch, scheduler, trainer.cycle, of_cycle)
+        copy.zero_grad()
+        (pieces.denoising + 0.5 * pieces.cycle).backward()
+        norm = torch.cat([weight.grad.flatten() for weight, _ in weights]).norm()
+        assert norm > 0.05
+        share = step / 2 if step < 2 else (1 + math.cos(math.pi * (step - 2) / (6 - 2))) / 2
+        with torch.no_grad():
+            for (weight, rate), (first, second) in zip(weights, moments, strict=True):
+                gradient = weight.grad * 0.05 / (norm + 1e-6)
+                first.mul_(0.9).add_(0.1 * gradient)
+                second.mul_(0.999).add_(0.001 * gradient**2)
+                weight.mul_(1 - rate * share * 0.3)
+                mean, square = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
+                weight.sub_(rate * share * mean / (square.sqrt() + 1e-8))
+        told, learning_rate = trainer.step([(trainer.load(step)[0][0], of_cycle)])
+        torch.testing.assert_close(told, torch.stack([pieces.denoising, pieces.cycle]).detach(), rtol=1e-3, atol=1e-6)
+        assert learning_rate == pytest.approx(1e-3 * share)
+    for (name, weight), other in zip(network.named_parameters(), copy.parameters(), strict=True):
+        torch.testing.assert_close(weight, other, rtol=0, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
+
+
+def test_l_cyc_is_taken_on_so_many_images_of_the_whole_batch(make):
+    cycle = CYCLE.model_copy(update={"max_amplification": None, "images": 3})
+    nothing_dropped = settings(batch_size=6, accumulation=3, dropout_text=0.0, dropout_both=0.0)
+    weights = torch.cat([weights for _, weights in make(nothing_dropped, cycle)[0].load(0)])
+    assert (weights > 0).sum() == 3
+    assert weights.sum() == pytest.approx(1)
+    all_dropped = settings(batch_size=6, dropout_text=0.0, dropout_image=0.0, dropout_both=1.0)
+    assert not make(all_dropped, cycle)[0].load(0)[0][1].any()
+
+
+def test_where_a_gpu_works_the_next_batch_is_read_meanwhile(make):
+    trainer, _ = make(settings())
+    expected = [trainer.load(step) for step in range(3)]
+    asked, load = [], trainer.load
+    trainer.load = lambda step: asked.append(step) or load(step)
+    trainer._accelerator = SimpleNamespace(device=torch.device("mps"), process_index=0)
+    read = trainer.loaded(0, 3)
+    for step in range(3):
+        [(batch, weights)], [(wanted, expected_weights)] = next(read), expected[step]
+        assert torch.equal(batch.noise, wanted.noise)
+        assert torch.equal(weights, expected_weights)
+    assert next(read, None) is None
+    assert asked == [0, 1, 2]
+
+
 def gradients(trainer: training.Trainer) -> list[torch.Tensor]:
     """What AdamW is given in the first step."""
     seen = []
@@ -460,7 +532,7 @@ def test_bf16_keeps_single_precision_weights(make, tmp_path):
 
 def test_several_processes_on_an_apple_gpu_are_refused():
     with pytest.raises(ParameterError, match=r"train\.processes = 2: an Apple GPU"):
-        training._check_device(settings(processes=2), torch.device("mps"))
+        training.check_device(settings(processes=2), torch.device("mps"))
 
 
 def test_half_precision_on_a_cpu_is_refused(make):
@@ -473,6 +545,22 @@ def test_the_fusers_weights_are_a_function_of_the_seed(tiny_backbone):
     made = [training.new_conditioner(backbone, "concat", 4, True, 3, seed) for seed in (0, 0, 1)]
     first, same, other = map(weights_hash, made)
     assert first == same != other
+
+
+def test_ctrl_c_while_validating_saves_too(make, tmp_path):
+    trainer, _ = make(settings(checkpoint_every=100))
+    validate = trainer.validation_loss
+    trainer.validation_loss = lambda: signal.raise_signal(signal.SIGINT) or validate()
+    with pytest.raises(KeyboardInterrupt):
+        trainer.run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000004"]
+
+
+def test_a_validation_loss_that_is_no_number_stops_the_run(make, tmp_path):
+    trainer, _ = make(settings(learning_rate=1e30, validate_every=1, checkpoint_every=1))
+    with pytest.raises(ParameterError, match=r"the validation loss is nan at step 0: lower train\.learning_rate"):
+        trainer.run(tmp_path)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_loss_that_is_no_number_stops_the_run(make, tmp_path, monkeypatch):
