@@ -195,9 +195,8 @@ def _flops(p: Parameters, networks: Backbone) -> int:
     """Operations of the UNet's forward and backward pass for one image; a multiplication and an addition are two."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(networks.folder / "unet"))
-        side, width = p.frames.pixels // 8, unet.config.cross_attention_dim
-        condition = torch.empty(1, p.condition_tokens, width)
-        latents, timestep = torch.empty(1, unet.config.in_channels, side, side), torch.empty(1, dtype=torch.long)
+        condition = torch.empty(1, p.condition_tokens, unet.config.cross_attention_dim)
+        latents, timestep = torch.empty(1, *networks.latent_shape(p.frames.pixels)), torch.empty(1, dtype=torch.long)
         unet(latents, timestep, encoder_hidden_states=condition).sample.sum().backward()
     return counter.get_total_flops()
 

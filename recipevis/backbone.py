@@ -99,6 +99,12 @@ class Backbone:
         """The sizes that a fuser works between, from the configurations; no weights are read."""
         return check_fit(self.folder, self.folder / "clip", condition_tokens)
 
+    def latent_shape(self, pixels: int) -> tuple[int, int, int]:
+        """Of the latent of a picture of `pixels` height and width, (4, h, w), from the VAE's configuration."""
+        vae = configuration(self.folder / "vae")
+        side = pixels // 2 ** (len(vae["block_out_channels"]) - 1)  # each level but the last halves
+        return vae["latent_channels"], side, side
+
     def differentiable_preprocessing(self, pixels: int) -> ClipPreprocessing:
         """CLIP's preprocessing of square images of `pixels`, with a gradient."""
         size, processor = clip_configuration(self.folder / "clip").vision_config.image_size, self.processor

@@ -46,11 +46,8 @@ def estimate(
         networks: the backbone's.
         recipes: the run's; None: not at hand, and taken to be YouCook2's.
     """
-    p, share, parts = (
-        parameters,
-        parameters.train.batch_size // parameters.train.processes,
-        parameters.train.accumulation,
-    )
+    p, parts = parameters, parameters.train.accumulation
+    share = p.train.batch_size // p.train.processes
     expected, most = cycle_images(p, networks), min(share // parts, p.cycle.images or share)
 
     def of_training(trained: int, with_cycle: bool) -> tuple[float, float]:

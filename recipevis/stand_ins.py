@@ -48,9 +48,7 @@ def embeddings(networks: Backbone, condition_tokens: int, pixels: int, folder: P
         pixels: height and width of the frames.
         folder: where the arrays go.
     """
-    shapes, rows = networks.shapes(condition_tokens), len(_ITEMS)
-    side = pixels // 2 ** (len(networks.vae.config.block_out_channels) - 1)
-    latents = (networks.vae.config.latent_channels, side, side)
+    shapes, latents, rows = networks.shapes(condition_tokens), networks.latent_shape(pixels), len(_ITEMS)
     random = numpy_generator(0, "probe")
     folder.mkdir(parents=True)
     for name, size in {
