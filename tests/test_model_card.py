@@ -97,7 +97,7 @@ def test_what_a_model_was_made_from(card):
     ],
 )
 def test_what_an_image_is_drawn_from(card, sees, told):
-    assert f"each image from {told}. `concat`" in card(sees=sees).text
+    assert f"each image from {told}.\n`concat`" in card(sees=sees).text
 
 
 def test_numbers_are_rounded_and_explained(card):
