@@ -191,7 +191,7 @@ def _disk(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterator[
     places = [place for place in paths if any(share.place == place for share in shares)]
     for place in places:
         listed = (f"{share.stage} {disk.told(share.gib)}" for share in shares if share.place == place)
-        yield Finding(f"GiB in {place}", "ok", f"{', '.join(listed)} (computed)")
+        yield Finding(f"GiB wanted in {place}", "ok", f"{', '.join(listed)} (computed)")
     by_device: dict[int, list[str]] = {}
     there = {place: next(f for f in (paths[place], *paths[place].parents) if f.exists()) for place in places}
     for place in places:

@@ -143,24 +143,30 @@ def lines(costs: Costs, told: Estimate, fits: Sequence[Fit], parameters: Paramet
     yield f"measured on {costs.device}, {train.precision}, {costs.trained_weights:,} weights trained; of a step:"
     yield f"  {'':30} {'s':>8} {'GiB':>8}"
     for what, seconds, gib in (
-        ("fixed", costs.fixed_s, costs.fixed_gib),
+        ("fixed: weights, AdamW", costs.fixed_s, costs.fixed_gib),
         ("an image", costs.image_s, costs.image_gib),
         ("  with gradient checkpointing", costs.checkpointed_image_s, costs.checkpointed_image_gib),
         ("an image of L_cyc, more", costs.cycle_image_s, costs.cycle_image_gib),
-        ("  its networks", None, costs.cycle_gib),
-        ("each further part", costs.part_s, None),
-        ("  several parts, once", None, costs.parts_gib),
+        ("  L_cyc's networks", None, costs.cycle_gib),
+        ("each further part of a batch", costs.part_s, None),
+        ("  gradients kept between parts", None, costs.parts_gib),
     ):
         yield f"  {what:30} {_figure(seconds):>8} {_figure(gib):>8}".rstrip()
     yield f"  embedding a sentence and a frame: {_figure(costs.embed_s)} s"
     yield f"  drawing a picture in {sample.steps} steps: {_figure(costs.pass_s * sample.steps + costs.picture_s)} s"
-    yield "computed from that:"
+    if min(costs.checkpointed_image_s - costs.image_s, costs.part_s, costs.cycle_image_s) <= 0:
+        yield "  (these contradict each other: something else was at work on this machine; measure again)"
+    devices = max(train.processes, parameters.embed.processes)
+    spread = f", for {devices} devices like this one, what they tell each other not counted" if devices > 1 else ""
+    yield f"computed from that{spread}:"
     yield f"  memory of training: {told.memory_gib:.3g} GiB a process"
     for stage, hours in told.hours.items():
         yield f"  {stage}: {_hours(hours)}"
     yield f"  Table 1, {len(TABLE_1)} runs, each trained and sampled: {_hours(told.table_1_hours)}"
-    yield f"    {told.table_1_memory_gib:.3g} GiB of memory, {disk.told(told.table_1_disk_gib)} GiB of disk"
-    yield f"a batch of {train.batch_size}, L_cyc's images included, fits"
+    most, on_disk = f"{told.table_1_memory_gib:.3g}", disk.told(told.table_1_disk_gib)
+    yield f"    at most {most} GiB of memory a process, {on_disk} GiB of disk in all"
+    share = f"a process's share of {train.batch_size // train.processes}" if train.processes > 1 else ""
+    yield f"{share or f'a batch of {train.batch_size}'} with a tenth of the card left free, fits"
     for (images, accumulation, checkpointed), same in groupby(
         fits, lambda fit: (fit.images, fit.accumulation, fit.checkpointed)
     ):

@@ -53,12 +53,17 @@ def require_same(stage: str) -> None:
         ParameterError: the parameter file can't be read.
     """
     before, now = first(stage), current(stage)
-    changed = [name for name in before | now if before.get(name) != now.get(name)]
+    changed = [_told(name, before.get(name)) for name in before | now if before.get(name) != now.get(name)]
     if changed:
         raise InputError(
-            f"changed while this stage ran: {'; '.join(changed)}; so its results are not those of what is there now: "
-            "run it again, or put the change back first to have them"
+            f"changed while this stage ran: {'; '.join(changed)}; its work is kept: put the change back and run the "
+            "same to have its results, or run it again as things are now"
         )
+
+
+def _told(name: str, before: Any) -> str:
+    """An input that has changed; a parameter with the value that it had."""
+    return f"{name} (was {before!r})" if name.startswith(f"{PARAMETERS}, ") else name
 
 
 def _entry(stage: str) -> dict[str, Any]:

@@ -262,6 +262,6 @@ def _give_back() -> None:
 
 
 def _name(where: torch.device) -> str:
-    return (
-        torch.cuda.get_device_name(where) if where.type == "cuda" else f"{where.type}, {torch.get_num_threads()} cores"
-    )
+    if where.type == "cuda":
+        return torch.cuda.get_device_name(where)
+    return f"{where.type}, {torch.get_num_threads()} threads"

@@ -72,7 +72,8 @@ def launch(module: str, count: int, folder: Path) -> bool:
         "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
     }
     mine, handlers = dict(os.environ), {number: signal.getsignal(number) for number in _HANDLED}
-    logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)  # the process has told what failed
+    for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # the process has told what failed
     config = LaunchConfig(
         run_id=module,
         min_nodes=1,

@@ -73,8 +73,8 @@ class Trainer:
         cycle_settings: Cycle,
     ):
         check_device(settings, device)
-        # Gradients lie in the buckets that are averaged, not beside them; no buffer ever differs.
-        parallel = DistributedDataParallelKwargs(gradient_as_bucket_view=True, broadcast_buffers=False)
+        # Gradients lie in the buckets that are averaged, not beside them.
+        parallel = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         self._accelerator = Accelerator(
             cpu=device.type == "cpu",
             mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
@@ -143,6 +143,7 @@ class Trainer:
                 if saves:
                     checkpoints.save(self._accelerator, work, history)
                 if stops:
+                    print(f"train: saved at step {done}", flush=True)
                     raise KeyboardInterrupt
         if self._ema:
             self._ema.copy_to(self.denoiser.parameters())

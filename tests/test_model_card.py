@@ -82,8 +82,11 @@ def test_what_a_model_was_made_from(card):
     assert made.data.library_name == "diffusers"
     assert made.data.model_name is None  # the hub knows it beside scores alone
     told = rows(made.text, "What it was made from")
-    assert told["Stable Diffusion"] == ["CompVis/stable-diffusion-v1-4@123", "CreativeML OpenRAIL-M"]
-    assert told["CLIP"] == ["openai/clip-vit-large-patch14@456", "MIT"]
+    assert told["UNet before training, VAE, text encoder"] == [
+        "CompVis/stable-diffusion-v1-4@123",
+        "CreativeML OpenRAIL-M",
+    ]
+    assert told["CLIP, the image encoder"] == ["openai/clip-vit-large-patch14@456", "MIT"]
     assert "YouTube's terms" in told["recipes and frames"][1]
     assert "3 triplets for training, 1 for validation" in made.text
 
@@ -167,7 +170,10 @@ def test_a_licence_is_claimed_where_it_is_known(card, stable_diffusion, clip, li
     made = card({"source": "hub", "stable_diffusion": stable_diffusion, "clip": clip})
     assert made.data.license == licence
     told = rows(made.text, "What it was made from")
-    assert [told[part][1].split("ML ")[-1] for part in ("Stable Diffusion", "CLIP")] == words
+    assert [
+        told[part][1].split("ML ")[-1]
+        for part in ("UNet before training, VAE, text encoder", "CLIP, the image encoder")
+    ] == words
 
 
 def test_the_kitchens_model_is_ours(card):

@@ -68,6 +68,7 @@ def test_interrupted_all_end(module):
     launcher.send_signal(signal.SIGINT)
     told = launcher.communicate(timeout=60)[1]
     assert told.rstrip().endswith("KeyboardInterrupt")
+    assert "death signal" not in told
     assert launcher.returncode != 0
 
 

@@ -112,8 +112,12 @@ run("manifest", main)
 @pytest.mark.parametrize(
     ("path", "change", "told"),
     [
-        ("recipevis/triplets.py", "+ '# another'", "manifest: changed while this stage ran: recipevis/triplets.py; so"),
-        ("data/frames.csv", "+ 'another'", "manifest: changed while this stage ran: data/frames.csv; so"),
+        (
+            "recipevis/triplets.py",
+            "+ '# another'",
+            "manifest: changed while this stage ran: recipevis/triplets.py;",
+        ),
+        ("data/frames.csv", "+ 'another'", "manifest: changed while this stage ran: data/frames.csv; its"),
         ("params.yaml", ".replace('seed: 0 ', 'seed: 1 ')", ""),  # manifest lists no parameter
         ("params.yaml", "+ ' ['", "manifest: params.yaml"),
     ],
@@ -137,4 +141,6 @@ def test_a_parameter_that_changes_while_a_stage_runs_is_named(tmp_path, copy_pro
     script = f"from pathlib import Path; from stages import run; run('annotations', lambda parameters: {change})"
     done = stage(folder, "-c", script)
     assert done.returncode == 2
-    assert done.stderr.startswith("annotations: changed while this stage ran: params.yaml, seed; so")
+    assert done.stderr.startswith(
+        "annotations: changed while this stage ran: params.yaml, seed (was 0); its work is kept"
+    )

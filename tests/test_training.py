@@ -451,7 +451,7 @@ def test_ctrl_c_saves_first_and_the_next_run_says_from_where_it_goes_on(make, tm
         begun.run(tmp_path / "work")
     assert [path.name for path in (tmp_path / "work").iterdir()] == ["checkpoint-000000003"]
     assert signal.getsignal(signal.SIGINT) is handler
-    capfd.readouterr()
+    assert capfd.readouterr().out.endswith("train: saved at step 3\n")
     resumed, again = make(settings(checkpoint_every=100))
     resumed.run(tmp_path / "work")
     assert "train: going on from step 3\n" in capfd.readouterr().out
