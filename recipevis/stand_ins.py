@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from recipevis import backbone_sources, store
-from recipevis.backbone import Backbone, device
+from recipevis.backbone import Backbone, clip_configuration, device
 from recipevis.parameters import Parameters
 from recipevis.randomness import numpy_generator
 
@@ -54,7 +54,7 @@ def embeddings(networks: Backbone, condition_tokens: int, pixels: int, folder: P
     for name, size in {
         "text_tokens": (shapes.text_tokens, shapes.text_width),
         "text_pooled": (shapes.text_width,),
-        "text_projected": (networks.clip.config.projection_dim,),
+        "text_projected": (clip_configuration(networks.folder / "clip").projection_dim,),
         "image_tokens": (shapes.image_tokens, shapes.image_width),
         "image_pooled": (shapes.image_width,),
         "latent_mean": latents,

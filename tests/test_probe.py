@@ -104,7 +104,9 @@ def test_what_was_fetched_from_the_hub_is_taken_if_it_is_what_is_asked_for(param
 
 
 def test_random_embeddings_are_a_cache(tiny_backbone, tmp_path):
-    stand_ins.embeddings(Backbone(tiny_backbone), 3, 32, tmp_path / "cache")
+    networks = Backbone(tiny_backbone)
+    stand_ins.embeddings(networks, 3, 32, tmp_path / "cache")
+    assert not {"clip", "vae", "unet"} & vars(networks).keys()  # from configurations: nothing is loaded for it
     cache, table = Embeddings(tmp_path / "cache"), stand_ins.triplets()
     assert cache.text_tokens.shape[1:] == (12, 16)
     assert cache.latent_mean.shape[1:] == (4, 4, 4)
