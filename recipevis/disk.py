@@ -39,11 +39,8 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
     videos, frames = sum(map(len, by_subset.values())), sum(map(sum, by_subset.values()))
     drawn = _DRAWN * sum(by_subset["validation"][: parameters.sample.recipes])
     # Small networks: as the kitchen's. Tokens and latents are fp16, weights and AdamW's moments fp32.
-    shapes = Shapes(
-        *((77, 768, 257, 1024) if published else (40, 64, 65, 64)),
-        parameters.condition_tokens,
-        768 if published else 64,
-    )
+    tokens = parameters.condition_tokens
+    shapes = Shapes(77, 768, 257, 1024, tokens, 768) if published else Shapes(40, 64, 65, 64, tokens, 64)
     text, image = shapes.text_tokens * shapes.text_width, shapes.image_tokens * shapes.image_width
     fuser = count_weights(parameters.fuser, shapes, hidden_width(parameters.fuser, shapes, parameters.fuser_hidden))
     unet = PUBLISHED["unet"] if published else 3.4e6

@@ -31,9 +31,7 @@ def current(stage: str) -> dict[str, Any]:
     values, picked = parameters.read(PARAMETERS), {}
     for key in _entry(stage)["params"]:
         if isinstance(key, str):
-            picked[f"{PARAMETERS}, {key}"] = functools.reduce(
-                lambda section, name: section.get(name) if isinstance(section, dict) else None, key.split("."), values
-            )
+            picked[f"{PARAMETERS}, {key}"] = _value(values, key)
         else:  # the whole file
             picked |= {f"{PARAMETERS}, {name}": value for name, value in values.items()}
     return picked | {path.as_posix(): store.fingerprint([path], None) for path in deps(stage) if path.exists()}
@@ -59,6 +57,13 @@ def require_same(stage: str) -> None:
             f"changed while this stage ran: {'; '.join(changed)}; its work is kept: put the change back and run the "
             "same to have its results, or run it again as things are now"
         )
+
+
+def _value(values: Any, key: str) -> Any:
+    """What lies under a dotted key; None where nothing does."""
+    for name in key.split("."):
+        values = values.get(name) if isinstance(values, dict) else None
+    return values
 
 
 def _told(name: str, before: Any) -> str:
