@@ -9,6 +9,7 @@
 
 import json
 import re
+import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -34,6 +35,8 @@ from recipevis.diffusion import load_scheduler
 from recipevis.errors import InputError, ParameterError
 from recipevis.images import ClipPreprocessing
 from recipevis.shapes import Shapes, image_tokens
+
+_TOKENIZING = threading.Lock()  # a tokenizer can't be used by two threads at once
 
 transformers.utils.logging.disable_progress_bar()
 diffusers.utils.logging.disable_progress_bar()
@@ -122,7 +125,8 @@ def encode_sentences(
 
     The padding isn't masked, as in Stable Diffusion.
     """
-    tokens = tokenizer(list(sentences), padding="max_length", truncation=True, return_tensors="pt").input_ids
+    with _TOKENIZING:
+        tokens = tokenizer(list(sentences), padding="max_length", truncation=True, return_tensors="pt").input_ids
     encoded = encoder(tokens.to(encoder.device))
     return encoded.last_hidden_state, encoded.pooler_output
 

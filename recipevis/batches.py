@@ -112,7 +112,8 @@ class Batches:
         image_tokens, image_pooled = cache.image_tokens[previous], cache.image_pooled[previous]
         image_tokens[dropped_images], image_pooled[dropped_images] = 0, 0
         embedded = (cache.text_tokens[seen], cache.text_pooled[seen], image_tokens, image_pooled)
-        mean, deviation = _tensor(cache.latent_mean[image]), (_tensor(cache.latent_logvar[image]) / 2).exp()
+        mean, logvar = _tensor(cache.latent_mean[image]), _tensor(cache.latent_logvar[image])
+        deviation = (logvar.double() / 2).exp().float()  # in single precision it depends on the CPU's maker
         sampled, noise = [], []
         for random in draws.generators[part]:
             sampled.append(torch.randn(mean.shape[1:], generator=random))

@@ -11,8 +11,10 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from recipevis import __version__
+from recipevis import __version__, arithmetic
 from recipevis.errors import InputError, RecipeVisError
+
+arithmetic.fix()  # before a command imports torch
 
 app = typer.Typer(
     help="Draws a recipe step by step, each image from the step's sentence and the image before it.",

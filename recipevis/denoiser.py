@@ -47,7 +47,7 @@ def losses(
         cycle: the cycle loss; None: left out.
         weights: `cycle.sample_weights` of these samples, [b].
     """
-    noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
+    noisy = diffusion.add_noise(scheduler, batch.latents, batch.noise, batch.timesteps)
     prediction = denoiser(noisy, batch.timesteps, batch.embedded).float()
     wanted = diffusion.target(scheduler, batch.latents, batch.noise, batch.timesteps)
     denoising = nn.functional.mse_loss(prediction, wanted)

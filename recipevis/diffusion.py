@@ -9,6 +9,7 @@ from pathlib import Path
 
 import torch
 from diffusers import DDPMScheduler
+from diffusers.schedulers.scheduling_ddpm import rescale_zero_terminal_snr
 from torch import Tensor
 
 from recipevis.errors import InputError
@@ -26,6 +27,7 @@ def load_scheduler(folder: Path) -> DDPMScheduler:
         signal = scheduler.alphas_cumprod[-1]
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:
         raise InputError(f"{folder}: no readable noise schedule: {' '.join(str(error).split())}") from error
+    make_exact(scheduler)
     kind = scheduler.config.prediction_type
     if kind not in ("epsilon", "v_prediction", "sample"):
         raise InputError(f"{folder}: prediction_type = {kind!r}; must be epsilon, v_prediction or sample")
@@ -34,11 +36,30 @@ def load_scheduler(folder: Path) -> DDPMScheduler:
     return scheduler
 
 
+def make_exact(scheduler: DDPMScheduler) -> None:
+    """Compute the schedule in double precision, in which it stays.
+
+    MKL rounds single-precision square roots differently on Intel's and AMD's CPUs.
+    """
+    betas = scheduler.betas.double()
+    if scheduler.config.rescale_betas_zero_snr:
+        unscaled = DDPMScheduler.from_config(scheduler.config, rescale_betas_zero_snr=False)
+        betas = rescale_zero_terminal_snr(unscaled.betas.double())
+    scheduler.alphas_cumprod = torch.cumprod(1 - betas, dim=0)
+
+
+def add_noise(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+    """x_t, [b, 4, h, w], in the latents' precision."""
+    signal, other = _coefficients(scheduler, timesteps, latents)
+    return signal * latents + other * noise
+
+
 def target(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
     """What the UNet is to predict, [b, 4, h, w]: the noise, v, or x0."""
     kind = scheduler.config.prediction_type
     if kind == "v_prediction":
-        return scheduler.get_velocity(latents, noise, timesteps)
+        signal, other = _coefficients(scheduler, timesteps, latents)
+        return signal * noise - other * latents
     return {"epsilon": noise, "sample": latents}[kind]
 
 
@@ -64,5 +85,9 @@ def amplification(scheduler: DDPMScheduler, timesteps: Tensor) -> Tensor:
 
 def _coefficients(scheduler: DDPMScheduler, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
     """sqrt(a) and sqrt(1 - a), each float32 [b, 1, ...] with the dimensions of `like`."""
-    alphas = scheduler.alphas_cumprod.to(timesteps.device)[timesteps].view(-1, *[1] * (like.ndim - 1))
-    return alphas.sqrt(), (1 - alphas).sqrt()
+    alphas = scheduler.alphas_cumprod
+    signal, noise = (
+        table.float().to(timesteps.device)[timesteps].view(-1, *[1] * (like.ndim - 1))
+        for table in (alphas.sqrt(), (1 - alphas).sqrt())
+    )
+    return signal, noise

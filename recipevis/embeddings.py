@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from recipevis import images, store
 from recipevis.backbone import Backbone, encode_images, encode_sentences
 from recipevis.errors import InputError
+from recipevis.execution import in_order, threads
 from recipevis.progress import meter
 
 
@@ -109,9 +110,9 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
     mine = range(len(batches))[state.process_index :: state.num_processes]
     arrays: dict[str, np.ndarray] = {}
 
-    def save(number: int) -> None:
+    def save(number: int, encoded: dict[str, torch.Tensor]) -> None:
         start, batch = mine[number] * batch_size, batches[mine[number]]
-        for name, values in encode(batch).items():
+        for name, values in encoded.items():
             rows = values.detach().to(torch.float16).cpu().numpy()
             _check_finite(name, rows, batch)
             if name not in arrays:
@@ -130,10 +131,12 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
     with meter(f"embed {kind}", sum(sizes), sum(sizes[:done])) as progress:
         with state.main_process_first():
             if state.is_main_process and not done:  # makes the arrays that all write into
-                save(0)
+                save(0, encode(batches[mine[0]]))
                 done = 1
-        for number in range(done, len(mine)):
-            save(number)
+        left = range(done, len(mine))
+        encoded = in_order(lambda number: encode(batches[mine[number]]), left, threads(state.device.type))
+        for number, values in zip(left, encoded, strict=True):
+            save(number, values)
     state.wait_for_everyone()
 
 

@@ -6,7 +6,6 @@ recipe, and its steps are not independent.
 
 import json
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -17,6 +16,7 @@ from scipy.stats import bootstrap
 
 from recipevis import floors, metrics, store
 from recipevis.errors import InputError
+from recipevis.execution import in_order, threads
 from recipevis.progress import meter
 from recipevis.randomness import numpy_generator
 
@@ -84,11 +84,12 @@ def score(
             chunk = scored.iloc[start : start + _CHUNK]
             parts.append(work / f"{start:06d}.json")
             if not parts[-1].exists():
-                rows = []
-                for sample in chunk.itertuples():
+                def scored_frame(sample: Any) -> list[dict]:
                     pictures = floors.pictures(sample, samples, drawn, mean, blank, seed)
-                    rows += _score_frame(sample, pictures, encoders)
-                store.write_json(parts[-1], rows)
+                    return _score_frame(sample, pictures, encoders)
+
+                frames = in_order(scored_frame, chunk.itertuples(), threads("cpu"))
+                store.write_json(parts[-1], [row for rows in frames for row in rows])
             counted.advance(len(chunk))
     # Read back, so that a run that was interrupted goes on with the very numbers of one that was not.
     return pd.DataFrame([row for part in parts for row in json.loads(part.read_text(encoding="utf-8"))])
@@ -108,9 +109,7 @@ def _score_frame(sample: Any, pictures: dict[str, np.ndarray], encoders: Mapping
             for metric, distance in _OF_VECTORS.items():
                 row[f"{encoder}_{metric}"] = distance(vectors[name], vectors["true"])
             row[f"{encoder}_norm"] = float(np.linalg.norm(vectors["true"].astype(np.float64)))
-    with ThreadPoolExecutor() as pool:  # most of SSIM's time is spent in filters that leave the interpreter free
-        compared = pool.map(lambda name: _compare(pictures[name], true), rows)
-        return [row | of_images for row, of_images in zip(rows.values(), compared, strict=True)]
+    return [row | _compare(pictures[name], true) for name, row in rows.items()]
 
 
 def _compare(drawn: np.ndarray, true: np.ndarray) -> dict[str, float]:

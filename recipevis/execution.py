@@ -1,6 +1,8 @@
 """One function over many items, some at the same time, with progress: on threads, or on a Dask cluster."""
 
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from typing import TypeVar
@@ -10,6 +12,35 @@ from recipevis.errors import InputError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
+
+
+_MOST_THREADS = 4  # each holds the activations of what it computes
+
+
+def threads(device: str) -> int:
+    """How many independent pieces of a network's work run side by side: on a CPU one a core, on a GPU one.
+
+    Args:
+        device: the type of a torch device.
+    """
+    return min(_MOST_THREADS, len(os.sched_getaffinity(0))) if device == "cpu" else 1
+
+
+def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
+    """The function's result for every item, in the items' order, computed on so many threads, a few ahead."""
+    if workers == 1:
+        yield from map(function, items)
+        return
+    pool, waiting = ThreadPoolExecutor(workers), deque()
+    try:
+        for item in items:
+            waiting.append(pool.submit(function, item))
+            if len(waiting) > 2 * workers:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 @contextmanager

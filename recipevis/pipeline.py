@@ -1,5 +1,6 @@
 """The trained model as a diffusers pipeline: sentences and previous images in, images out (Figure 1)."""
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -11,6 +12,7 @@ from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer, CL
 from recipevis import images
 from recipevis.backbone import Backbone, encode_images, encode_sentences
 from recipevis.conditioning import Conditioner, Embedded, guidance_terms
+from recipevis.diffusion import make_exact
 from recipevis.errors import ParameterError
 
 
@@ -42,6 +44,7 @@ class RecipePipeline(DiffusionPipeline):
         blank: str = "white",
     ):
         super().__init__()
+        make_exact(scheduler)
         self.register_modules(
             tokenizer=tokenizer,
             text_encoder=text_encoder,
@@ -91,15 +94,16 @@ class RecipePipeline(DiffusionPipeline):
         side = self.config.pixels // 2 ** (len(self.vae.config.block_out_channels) - 1)
         shape = (self.unet.config.in_channels, side, side)
         latents = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
-        self.scheduler.set_timesteps(steps, device=self.device)
+        scheduler = copy.deepcopy(self.scheduler)  # its steps are this call's: several threads may draw at once
+        scheduler.set_timesteps(steps, device=self.device)
         with self.progress_bar(total=steps) as progress:
-            for timestep in self.scheduler.timesteps:
-                noisy = self.scheduler.scale_model_input(latents, timestep)
+            for timestep in scheduler.timesteps:
+                noisy = scheduler.scale_model_input(latents, timestep)
                 prediction = sum(
                     weight * self.unet(noisy, timestep, encoder_hidden_states=condition).sample
                     for condition, weight in passes
                 )
-                latents = self.scheduler.step(prediction, timestep, latents, generator=list(generators)).prev_sample
+                latents = scheduler.step(prediction, timestep, latents, generator=list(generators)).prev_sample
                 progress.update()
         return self.decode(latents)
 

@@ -66,11 +66,7 @@ def launch(module: str, count: int, folder: Path) -> bool:
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.launcher.api import LaunchConfig, elastic_launch
 
-    theirs = {
-        _FOLDER: str(folder),
-        _LAUNCHER: str(os.getpid()),
-        "OMP_NUM_THREADS": str(max(1, (os.cpu_count() or 1) // count)),
-    }
+    theirs = {_FOLDER: str(folder), _LAUNCHER: str(os.getpid())}
     mine, handlers = dict(os.environ), {number: signal.getsignal(number) for number in _HANDLED}
     for name in [name for name in logging.root.manager.loggerDict if name.startswith("torch.distributed.elastic")]:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # the process has told what failed
@@ -86,7 +82,7 @@ def launch(module: str, count: int, folder: Path) -> bool:
         logs_specs=DefaultLogsSpecs(log_dir=str(folder / "launcher")),  # it makes folders there, and writes nothing
     )
     try:
-        os.environ.update(theirs | {name: mine[name] for name in theirs if name in mine})  # the launcher hands it on
+        os.environ.update(theirs)  # the launcher hands it on
         elastic_launch(config, sys.executable)("-m", module)
     except SignalException as error:
         if error.sigval == signal.SIGINT:

@@ -8,6 +8,7 @@ and for every fuser.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from threading import Lock
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from recipevis.annotations import Recipe
 from recipevis.backbone import Backbone, configuration
 from recipevis.conditioning import Conditioner
 from recipevis.errors import InputError
+from recipevis.execution import in_order, threads
 from recipevis.floors import (
     AUTOREGRESSIVE,
     TEACHER_FORCED,
@@ -152,12 +154,22 @@ def draw_all(table: pd.DataFrame, sampler: Sampler, backbone: Backbone, batch_si
     ]
     missing = [batch for batch in batches if not all(path.exists() for path in _paths(folder, *batch[:2]))]
     total, left = (sum(len(rows) for _, rows, _ in some) for some in (batches, missing))
+    # A step is drawn from the one before, so these batches follow each other; all others are independent.
+    chain = [batch for batch in missing if batch[0] == AUTOREGRESSIVE]
+    chains = [chain, *([batch] for batch in missing if batch[0] != AUTOREGRESSIVE)]
+    counting = Lock()
     with meter("sample", total, total - left) as progress:
-        for way, rows, draw in missing:
-            for path, picture in zip(_paths(folder, way, rows), draw(rows), strict=True):
-                with store.replacing(path) as temporary:
-                    Image.fromarray(picture).save(temporary)
-            progress.advance(len(rows), way)
+
+        def draw_chain(chain: list) -> None:
+            for way, rows, draw in chain:
+                for path, picture in zip(_paths(folder, way, rows), draw(rows), strict=True):
+                    with store.replacing(path) as temporary:
+                        Image.fromarray(picture).save(temporary)
+                with counting:
+                    progress.advance(len(rows), way)
+
+        for _ in in_order(draw_chain, chains, threads(sampler.pipeline.device.type)):
+            pass
 
 
 def _paths(folder: Path, way: str, rows: pd.DataFrame) -> list[Path]:

@@ -91,7 +91,7 @@ class Trainer:
         groups = _parameter_groups(denoiser, settings)
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
         optimizer.register_load_state_dict_pre_hook(partial(_with_implementation, fused))
-        self.denoiser = denoiser
+        self.denoiser, self._pool = denoiser, ThreadPoolExecutor(2)
         self._model, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
         self._lr_scheduler = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
         self._accelerator.register_for_checkpointing(self._lr_scheduler)
@@ -198,18 +198,11 @@ class Trainer:
 
         A part without weights is trained on without L_cyc.
         """
-        count, device = len(parts), self._accelerator.device
-        told = torch.zeros(2, device=device)
-        for number, (batch, weights) in enumerate(parts, start=1):
-            waits = self._accelerator.no_sync(self._model) if number < count else nullcontext()
-            with waits:
-                with self._accelerator.autocast():
-                    cycle = None if weights is None else self.cycle
-                    pieces = losses(self._model, batch.to(device), self._scheduler, cycle, weights)
-                # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
-                summed = pieces.cycle * (count * self._accelerator.num_processes)
-                self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
-            told += torch.stack([pieces.denoising.detach(), summed.detach()]) / count
+        count = len(parts)
+        # Two terms have the same sum in either order, more of them have not.
+        side_by_side = count == 2 and self._accelerator.device.type == "cpu" and self._accelerator.num_processes == 1
+        backward = self._pool.map if side_by_side else map
+        told = sum(backward(partial(self._backward, count=count), range(1, count + 1), parts))
         if self._settings.gradient_clip is not None:
             self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.gradient_clip)
         rate = self._lr_scheduler.get_last_lr()[0]
@@ -219,6 +212,19 @@ class Trainer:
         if self._ema:
             self._ema.step(self.denoiser.parameters())
         return told, rate
+
+    def _backward(self, number: int, part: tuple[Batch, Tensor | None], count: int) -> Tensor:
+        """Add one part's gradient, the `number`th of `count`; the two losses' shares, [2]."""
+        batch, weights = part
+        waits = self._accelerator.no_sync(self._model) if number < count else nullcontext()
+        with waits:
+            with self._accelerator.autocast():
+                cycle = None if weights is None else self.cycle
+                pieces = losses(self._model, batch.to(self._accelerator.device), self._scheduler, cycle, weights)
+            # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
+            summed = pieces.cycle * (count * self._accelerator.num_processes)
+            self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
+        return torch.stack([pieces.denoising.detach(), summed.detach()]) / count
 
     def _log(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
         """Move finished steps' losses, averaged over the processes, into the history."""

@@ -23,6 +23,10 @@ if sys.version_info < (3, 11) or not all(
     print("stages: this Python lacks RecipeVis's packages; run: source .venv/bin/activate", file=sys.stderr)
     sys.exit(2)
 
+from recipevis import arithmetic
+
+arithmetic.fix()  # before torch is imported
+
 import errno
 import json
 import os
