@@ -33,9 +33,11 @@ import pandas as pd
 import typer
 from PIL import Image
 
-from recipevis import encoding, frames, images, video
-from recipevis.annotations import Recipe, Step
-from recipevis.sources import Local
+from recipevis import images
+from recipevis.data import ffmpeg as ffmpeg_files
+from recipevis.data import frames, video
+from recipevis.data.annotations import Recipe, Step
+from recipevis.data.sources.local import Local
 
 SECONDS, RATE, STEPS, PIXELS = 300, 30, 8, 256
 _VIDEOS_SHARED = 24  # by two workers: enough that neither waits long for the other at the end
@@ -47,7 +49,7 @@ def make_video(path: Path) -> None:
     picture = f"testsrc2=size=640x360:rate={RATE}:duration={SECONDS},noise=alls=6:allf=t"
     rate = "-b:v 600k -maxrate 900k -bufsize 1800k"
     codec = f"-c:v libx264 -preset veryfast {rate} -bf 3 -b_strategy 0 -g 250 -sc_threshold 0 -pix_fmt yuv420p"
-    command = f"{encoding.FFMPEG} -loglevel error -f lavfi -i {picture} {codec} {path}"
+    command = f"{ffmpeg_files.FFMPEG} -loglevel error -f lavfi -i {picture} {codec} {path}"
     subprocess.run(command.split(), check=True)
 
 
@@ -101,7 +103,7 @@ def ffmpeg_per_frame(path: Path, times: list[float], folder: Path) -> None:
     """A process a frame, as most download loops do."""
     for number, seconds in enumerate(times):
         output = ffmpeg.input(str(path), ss=seconds).output(str(folder / f"{number}.png"), **_small(), vframes=1)
-        output.run(encoding.FFMPEG, quiet=True)
+        output.run(ffmpeg_files.FFMPEG, quiet=True)
 
 
 def ffmpeg_multi_seek(path: Path, times: list[float], folder: Path) -> None:
@@ -110,7 +112,7 @@ def ffmpeg_multi_seek(path: Path, times: list[float], folder: Path) -> None:
         ffmpeg.input(str(path), ss=seconds).output(str(folder / f"{number}.png"), **_small(), vframes=1)
         for number, seconds in enumerate(times)
     ]
-    ffmpeg.merge_outputs(*outputs).run(encoding.FFMPEG, quiet=True)
+    ffmpeg.merge_outputs(*outputs).run(ffmpeg_files.FFMPEG, quiet=True)
 
 
 def _small() -> dict[str, str]:

@@ -38,13 +38,15 @@ from diffusers import UNet2DConditionModel
 from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
-from recipevis import diffusion, fuser_costs, images, probe, stand_ins, training
-from recipevis.backbone import Backbone, device, encode_images, encode_sentences
-from recipevis.batches import Batch
-from recipevis.conditioning import Embedded
-from recipevis.embeddings import Embeddings
-from recipevis.fusers import FUSERS
-from recipevis.parameters import Parameters, load
+from recipevis import images
+from recipevis.cli import fuser_costs, probe, stand_ins
+from recipevis.config import FUSERS, Parameters, load
+from recipevis.embeddings.writer import Embeddings
+from recipevis.model import schedule
+from recipevis.model.conditions import Embedded
+from recipevis.model.networks import Backbone, device, encode_images, encode_sentences
+from recipevis.training import trainer
+from recipevis.training.batches import Batch
 
 FILES = {"demo": "params.yaml", "sd": "params/paper.yaml"}
 Step = Callable[[], object]
@@ -59,11 +61,11 @@ class Bench:
             stand_ins.embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
         table = stand_ins.triplets()
         self.settings = p.train.model_copy(update={"batch_size": batch, "processes": 1, "accumulation": 1})
-        conditioner = training.new_conditioner(
+        conditioner = trainer.new_conditioner(
             networks, fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
         )
         cycle = p.cycle.model_copy(update={"weight": p.cycle.weight or 1.0})
-        self.trainer = training.new_trainer(
+        self.trainer = trainer.new_trainer(
             networks, conditioner, table, Embeddings(cache), self.settings, cycle, p.frames.pixels, p.seed
         )
 
@@ -84,7 +86,7 @@ class Bench:
         with self.autocast():
             noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
             prediction = denoiser(noisy, batch.timesteps, batch.embedded).float()
-            wanted = diffusion.target(scheduler, batch.latents, batch.noise, batch.timesteps)
+            wanted = schedule.target(scheduler, batch.latents, batch.noise, batch.timesteps)
             loss = torch.nn.functional.mse_loss(prediction, wanted)
         loss.backward()
         if self.settings.gradient_clip is not None:
@@ -121,7 +123,7 @@ def main(
     cycle: Annotated[bool, typer.Option("--cycle", help="Time the cycle loss instead.")] = False,
 ) -> None:
     """Compare, print a table, and last a line of JSON."""
-    p = load(Path(FILES[shapes]), FUSERS)
+    p = load(Path(FILES[shapes]))
     p = p.model_copy(update={"fuser_hidden": hidden or p.fuser_hidden})
     with stand_ins.backbone(p) as networks, tempfile.TemporaryDirectory() as name:
         small = shapes == "sd" and networks.device.type != "cuda"

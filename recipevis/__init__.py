@@ -9,5 +9,5 @@ __version__ = "0.1.0"
 def __getattr__(name: str) -> Any:
     """`from recipevis import RecipePipeline`, without the cost of importing diffusers before it is asked for."""
     if name == "RecipePipeline":
-        return import_module("recipevis.pipeline").RecipePipeline
+        return import_module("recipevis.sampling.pipeline").RecipePipeline
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -19,10 +19,12 @@ import numpy as np
 import pandas as pd
 import typer
 
-from recipevis import evaluation, metrics, parameters, rollout
-from recipevis.backbone import ClipImages
-from recipevis.fusers import FUSERS
-from recipevis.kitchen import recipes, rendering
+from recipevis import config
+from recipevis.evaluation import metrics, scores
+from recipevis.kitchen import recipes
+from recipevis.kitchen.drawing import rendering
+from recipevis.model.networks import ClipImages
+from recipevis.sampling import rollout
 
 
 def main(
@@ -35,7 +37,7 @@ def main(
     steps: Annotated[list[int], typer.Option(help="numbers of steps to try")] = (1, 2, 3, 5, 12),
 ) -> None:
     """Draw held-out recipes autoregressively and teacher-forced in each way, and print the scores."""
-    trained = parameters.load(settings, FUSERS)
+    trained = config.load(settings)
     first = trained.dataset.kitchen.training_videos
     numbers = range(first, first + count)
     made = [recipes.recipe(trained.dataset.seed, f"training-{number:04d}") for number in numbers]
@@ -44,9 +46,9 @@ def main(
     rows = []
     for scale, image_scale, number in product(guidance, image_guidance, steps):
         sampler = rollout.Sampler(pipeline, trained.seed, number, scale, None if image_scale < 0 else image_scale)
-        for mode in evaluation.MODES:
+        for mode in scores.MODES:
             way = {"guidance": scale, "image_guidance": scale if image_scale < 0 else image_scale, "steps": number}
-            rows.append(way | {"mode": mode} | _scores(*_draw(sampler, made, mode == evaluation.MODES[0]), encoder))
+            rows.append(way | {"mode": mode} | _scores(*_draw(sampler, made, mode == scores.MODES[0]), encoder))
             print(pd.DataFrame(rows[-1:]).round(3).to_string(index=False, header=len(rows) == 1), flush=True)
 
 

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 import typer
 
-from recipevis import evaluation
-from recipevis.fusers import FUSERS
+from recipevis.config import FUSERS
+from recipevis.evaluation import scores
 
 METRICS = {"psnr": "PSNR, dB", "ssim": "SSIM", "clip_l2": "CLIP L2", "encoder_l2": "second CLIP L2"}
 COMPARED = ("attend_to_image", "baseline", "text_only")
@@ -44,8 +44,8 @@ def main(
     runs = [json.loads((folder / "evaluation.json").read_text()) for folder in folders]
     weights = [json.loads((folder / "training.json").read_text())["fuser_parameters"] for folder in folders]
     images = [pd.read_csv(folder / "images.csv") for folder in folders]
-    for group in evaluation.GROUPS:
-        for mode in evaluation.MODES:
+    for group in scores.GROUPS:
+        for mode in scores.MODES:
             print(f"\n{mode}, {group}\n")
             print(_table(runs, weights, mode, group, grid))
     if grid in ("seeds", "large"):
@@ -69,12 +69,12 @@ def _table(runs: list[dict], weights: list[int], mode: str, group: str, grid: st
     for run, count in zip(runs, weights, strict=True):
         about = run["experiment"]
         name = about["fuser"] + (f", cycle {about['cycle_weight']:g}" if grid == "cycle" else "")
-        controls = evaluation.CONTROLS if FUSERS[about["fuser"]].sees_image else ()
+        controls = scores.CONTROLS if FUSERS[about["fuser"]].sees_image else ()
         for row in ("model", *controls):
             label = name if row == "model" else f"{name}, wrong image"
             values = [run["rows"][row][mode][group][metric]["mean"] for metric in METRICS]
             rows.setdefault(label, (count, []))[1].append(values)
-    for row in (*evaluation.FLOORS, *evaluation.CEILING):
+    for row in (*scores.FLOORS, *scores.CEILING):
         values = [[run["rows"][row][mode][group][metric]["mean"] for metric in METRICS] for run in runs]
         rows[row] = ("", values)
     lines = [f"| | weights | {' | '.join(METRICS.values())} |", "|---|" + "---|" * (len(METRICS) + 1)]
@@ -101,15 +101,15 @@ def _differences(runs: list[dict], images: list[pd.DataFrame]) -> str:
     lines = ["", f"| minus | seed | drawing | steps | {' | '.join(METRICS.values())} |", "|---|" + "---|" * 7]
     for (fuser, seed), theirs in tables.items():
         own = tables["attend_to_image", seed]
-        for mode in evaluation.MODES:
+        for mode in scores.MODES:
             others = (
                 {fuser: theirs[mode]}
                 if fuser != "attend_to_image"
-                else {row: own[row] for row in ("copy_previous", *evaluation.CONTROLS)}
+                else {row: own[row] for row in ("copy_previous", *scores.CONTROLS)}
             )
             for name, other in others.items():
-                for group, first in evaluation.GROUPS.items():
-                    entry = evaluation.paired(own[mode], other, first, RESAMPLES, 0)
+                for group, first in scores.GROUPS.items():
+                    entry = scores.paired(own[mode], other, first, RESAMPLES, 0)
                     cells = [
                         f"{entry[m]['mean']:+.3g} ({entry[m]['low']:+.3g} to {entry[m]['high']:+.3g})" for m in METRICS
                     ]

@@ -29,11 +29,16 @@ from torch import Tensor
 from torch.nn import functional as F
 from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
 
-from recipevis import backbone, diffusion, images, randomness, store, untrained
-from recipevis.backbone import encode_sentences
-from recipevis.kitchen import captions, recipes, rendering
-from recipevis.parameters import RandomNetworks
-from recipevis.progress import track
+from recipevis import images, randomness
+from recipevis.config import RandomNetworks
+from recipevis.core import files
+from recipevis.core.progress import track
+from recipevis.kitchen import captions, recipes
+from recipevis.kitchen.drawing import rendering
+from recipevis.model import networks as networks_module
+from recipevis.model import schedule
+from recipevis.model.backbone import untrained
+from recipevis.model.networks import encode_sentences
 from recipevis.randomness import generator, numpy_generator, seeded
 
 SEED = 20240507  # of the recipes, the weights and the order; the demo's recipes have small seeds
@@ -348,7 +353,7 @@ def train_unet(
         timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=own)
         noisy = scheduler.add_noise(clean, noise, timesteps)
         predicted = unet(noisy, timesteps, encoder_hidden_states=tokens).sample
-        loss = F.mse_loss(predicted, diffusion.target(scheduler, clean, noise, timesteps))
+        loss = F.mse_loss(predicted, schedule.target(scheduler, clean, noise, timesteps))
         _descend(loss, unet, optimizer, rate)
         average.step(unet.parameters())
         recent.append(loss.item())
@@ -379,8 +384,8 @@ def _descend(loss: Tensor, network: torch.nn.Module, optimizer, rate) -> None:
 
 def _digest(*options: int) -> str:
     """Stands for the options and the code: parts made by other code or with other options are not taken for these."""
-    kitchen = sorted(Path(recipes.__file__).parent.glob("*.py"))
-    called = (Path(module.__file__) for module in (backbone, diffusion, images, randomness, untrained))
+    kitchen = sorted(Path(recipes.__file__).parent.rglob("*.py"))
+    called = (Path(module.__file__) for module in (networks_module, schedule, images, randomness, untrained))
     files = [Path(__file__), *kitchen, *called]
     return hashlib.sha256(repr(options).encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
@@ -413,7 +418,7 @@ def main(
         start = time.monotonic()
         train_it(network)
         print(f"{name}: {time.monotonic() - start:.0f} s")
-        with store.replacing(file) as temporary:
+        with files.replacing(file) as temporary:
             save_model(network, temporary)
         return network.eval()
 

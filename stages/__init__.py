@@ -38,10 +38,9 @@ from typing import NoReturn
 
 import torch
 
-from recipevis import inputs, processes, store
+from recipevis.config import FUSERS, Parameters, load
+from recipevis.core import files, inputs, processes
 from recipevis.errors import InputError, RecipeVisError, disk_full
-from recipevis.fusers import FUSERS
-from recipevis.parameters import Parameters, load
 
 
 def run(stage: str, function: Callable[[Parameters], None]) -> None:
@@ -53,7 +52,7 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     start = time.monotonic()
     processes.end_with_launcher()
     try:
-        load(inputs.PARAMETERS, FUSERS)
+        load(inputs.PARAMETERS)
         for path in inputs.deps(stage):
             if not path.exists():
                 raise InputError(f"{path}: missing; `dvc repro {stage}` makes what comes before this stage")
@@ -72,12 +71,12 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        _stop(stage, disk_full(error.filename or store.home()), 3)
+        _stop(stage, disk_full(error.filename or files.home()), 3)
     if not leads():
         return
     timing = Path("logs/timing.json")
     seconds = json.loads(timing.read_text()) if timing.exists() else {}
-    store.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
+    files.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
 
 
 def _work(stage: str, function: Callable[[Parameters], None]) -> None:
@@ -85,8 +84,8 @@ def _work(stage: str, function: Callable[[Parameters], None]) -> None:
     if leads():
         inputs.first(stage)  # before the parameters are read: a change after it is seen
     try:
-        function(load(inputs.PARAMETERS, FUSERS))
-    except store.AlreadyMade:
+        function(load(inputs.PARAMETERS))
+    except files.AlreadyMade:
         print(f"{stage}: the other process has made it")
     if leads():
         inputs.require_same(stage)
@@ -116,18 +115,18 @@ def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     if folder := processes.given_folder():
         yield folder
         return
-    begun_with = store.fingerprint((), inputs.first(stage))
+    begun_with = files.fingerprint((), inputs.first(stage))
     if not leads():
-        yield store.work_path(stage, begun_with)
+        yield files.work_path(stage, begun_with)
         return
-    with store.work_folder(stage, begun_with, inputs.outs(stage), keep) as folder:
+    with files.work_folder(stage, begun_with, inputs.outs(stage), keep) as folder:
         yield folder
 
 
 def publish(stage: str, source: Path, target: Path) -> None:
     """Move what a stage has made to where it belongs (`store.publish`), unless its inputs have changed meanwhile."""
     inputs.require_same(stage)
-    store.publish(source, target)
+    files.publish(source, target)
 
 
 def leads() -> bool:

@@ -3,9 +3,10 @@
 import json
 from pathlib import Path
 
-from recipevis import annotations, store
+from recipevis.config import Parameters
+from recipevis.core import files
+from recipevis.data import annotations
 from recipevis.kitchen import recipes as kitchen
-from recipevis.parameters import Parameters
 from stages import run
 
 
@@ -21,7 +22,7 @@ def main(parameters: Parameters) -> None:
         content = annotations.fetch(name)
     recipes = annotations.parse(content, name, annotations.id_rule(dataset.source, dataset.url), dataset.limit)
     annotations.write(Path("data/annotations.json"), recipes)
-    store.write_json(Path("data/dataset.json"), annotations.summary(recipes))
+    files.write_json(Path("data/dataset.json"), annotations.summary(recipes))
 
 
 if __name__ == "__main__":

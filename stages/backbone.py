@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from recipevis import backbone_sources
-from recipevis.parameters import Parameters
+from recipevis.config import Parameters
+from recipevis.model.backbone import sources
 from stages import publish, run, work_folder
 
 
@@ -11,8 +11,8 @@ def main(parameters: Parameters) -> None:
     """Make both folders beside, then move them to the stage's outputs."""
     evaluate = parameters.evaluate
     with work_folder("backbone") as work:
-        backbone_sources.make(parameters.backbone, work / "backbone")
-        backbone_sources.fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
+        sources.make(parameters.backbone, work / "backbone")
+        sources.fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
         publish("backbone", work / "backbone", Path("models/backbone"))
         publish("backbone", work / "encoder", Path("models/encoder"))
 

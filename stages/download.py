@@ -2,26 +2,28 @@
 
 from pathlib import Path
 
-from recipevis import annotations, progress, sources, store
-from recipevis.download import download, log_so_far
+from recipevis.config import Parameters
+from recipevis.core import files, progress
+from recipevis.data import annotations
+from recipevis.data.download import download, log_so_far
+from recipevis.data.sources import local
 from recipevis.errors import SourceError
-from recipevis.parameters import Parameters
 from stages import run, work_folder
 
 
 def main(parameters: Parameters) -> None:
     """Write `data/videos.csv`, and the messages to `logs/download.csv`."""
-    source = sources.make_source(parameters.dataset, parameters.download)
+    source = local.make_source(parameters.dataset, parameters.download)
     rows, messages = Path("data/videos.csv"), Path("logs/download.csv")
     with work_folder("download") as work:
         recipes = annotations.read(Path("data/annotations.json"))
         try:
             videos, log = download(recipes, source, parameters.download.workers, work, parameters.execution.dask)
         except SourceError:
-            store.write_text(messages, log_so_far(recipes, work).to_csv(index=False, lineterminator="\n"))
+            files.write_text(messages, log_so_far(recipes, work).to_csv(index=False, lineterminator="\n"))
             raise
-        store.write_text(messages, log.to_csv(index=False, lineterminator="\n"))
-        store.write_text(rows, videos.to_csv(index=False, lineterminator="\n"))
+        files.write_text(messages, log.to_csv(index=False, lineterminator="\n"))
+        files.write_text(rows, videos.to_csv(index=False, lineterminator="\n"))
     progress.tally("videos", zip(videos["status"], videos["error"] + videos["flags"], strict=True), rows, messages)
 
 

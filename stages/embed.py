@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
-from recipevis import embeddings, images, processes, triplets
-from recipevis.backbone import Backbone, device
-from recipevis.parameters import Parameters
+from recipevis import images
+from recipevis.config import Parameters
+from recipevis.core import processes
+from recipevis.data import triplets
+from recipevis.embeddings import writer
+from recipevis.model.networks import Backbone, device
 from stages import leads, publish, run, work_folder
 
 
@@ -13,7 +16,7 @@ def main(parameters: Parameters) -> None:
     with work_folder("embed") as work:
         if not processes.launch("stages.embed", parameters.embed.processes, work):
             table = triplets.read(Path("data/triplets.csv"))
-            embeddings.embed(
+            writer.embed(
                 table["sentence"],
                 [*table["image"], *table["previous_image"]],
                 Backbone(Path("models/backbone"), device(parameters.device)),

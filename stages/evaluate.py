@@ -3,16 +3,21 @@
 import json
 from pathlib import Path
 
-from recipevis import evaluation, floors, model_card, plots, report, store, triplets
-from recipevis.backbone import clip_images, device
-from recipevis.parameters import Parameters
+from recipevis.config import Parameters
+from recipevis.data import triplets
+from recipevis.evaluation import baselines
+from recipevis.evaluation import scores as evaluation
+from recipevis.model.networks import clip_images, device
+from recipevis.report import model_card, page, plots
 from stages import publish, run, work_folder
 
 
 def main(p: Parameters) -> None:
     """Score, or go on with an interrupted scoring, then report."""
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
-    mean = floors.mean_image(triplets.read(Path("data/triplets.csv")).query("subset == 'training'")["image"].tolist())
+    mean = baselines.mean_image(
+        triplets.read(Path("data/triplets.csv")).query("subset == 'training'")["image"].tolist()
+    )
     encoders = clip_images({"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}, device(p.device))
     files = ("models/recipevis/training", "models/backbone/backbone", "data/dataset", "data/survivors")
     about = {Path(file).name: json.loads(Path(f"{file}.json").read_text("utf-8")) for file in files}
@@ -24,15 +29,15 @@ def main(p: Parameters) -> None:
         experiment |= {"data_hash": about["survivors"]["hash"], "backbone": about.pop("backbone")}
         margins = evaluation.margins(scores, p.evaluate.resamples, p.seed)
         result = {"experiment": experiment, **evaluation.norms(scores), "rows": rows, "margins": margins}
-        store.write_text(Path("plots/drift.csv"), drift.to_csv(index=False, lineterminator="\n"))
+        files.write_text(Path("plots/drift.csv"), drift.to_csv(index=False, lineterminator="\n"))
         plots.drift(drift, curves["drift"])
-        report.write(work / "reports", result, samples, drawn, p.evaluate.strips, plots=curves, **about)
-        store.write_text(work / "reports/images.csv", scores.to_csv(index=False, lineterminator="\n"))
+        page.write(work / "reports", result, samples, drawn, p.evaluate.strips, plots=curves, **about)
+        files.write_text(work / "reports/images.csv", scores.to_csv(index=False, lineterminator="\n"))
         sample, headline = p.sample, evaluation.headline(rows)
         asked = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
         model_card.write_with_metrics(Path("models/recipevis"), p.fuser, asked, headline, work / "reports")
         publish("evaluate", work / "reports", Path("reports"))
-        store.write_json(Path("metrics.json"), headline)
+        files.write_json(Path("metrics.json"), headline)
 
 
 if __name__ == "__main__":

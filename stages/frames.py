@@ -2,14 +2,16 @@
 
 from pathlib import Path
 
-from recipevis import annotations, frames, progress, sources, store
-from recipevis.parameters import Parameters
+from recipevis.config import Parameters
+from recipevis.core import files, progress
+from recipevis.data import annotations, frames
+from recipevis.data.sources import local
 from stages import publish, run, work_folder
 
 
 def main(parameters: Parameters) -> None:
     """Write `data/frames/` and `data/frames.csv`."""
-    source = sources.make_source(parameters.dataset, parameters.download)
+    source = local.make_source(parameters.dataset, parameters.download)
     wanted, folder = parameters.frames, Path("data/frames")
     with work_folder("frames") as work:
         recipes = annotations.read(Path("data/annotations.json"))
@@ -26,7 +28,7 @@ def main(parameters: Parameters) -> None:
             parameters.execution.dask,
         )
         publish("frames", work / "frames", folder)
-        store.write_text(Path("data/frames.csv"), table.to_csv(index=False, lineterminator="\n"))
+        files.write_text(Path("data/frames.csv"), table.to_csv(index=False, lineterminator="\n"))
     ends = zip(table["status"], table["error"] + table["flags"], strict=True)
     progress.tally("frames, one a step", ends, Path("data/frames.csv"))
 

@@ -2,8 +2,9 @@
 
 from pathlib import Path
 
-from recipevis import annotations, progress, store, triplets
-from recipevis.parameters import Parameters
+from recipevis.config import Parameters
+from recipevis.core import files, progress
+from recipevis.data import annotations, triplets
 from stages import run
 
 
@@ -12,8 +13,8 @@ def main(parameters: Parameters) -> None:
     recipes = annotations.read(Path("data/annotations.json"))
     table, survivors = triplets.build(recipes, triplets.read_frames(Path("data/frames.csv")))
     triplets.check(survivors)
-    store.write_text(Path("data/triplets.csv"), table.to_csv(index=False, lineterminator="\n"))
-    store.write_json(Path("data/survivors.json"), survivors)
+    files.write_text(Path("data/triplets.csv"), table.to_csv(index=False, lineterminator="\n"))
+    files.write_json(Path("data/survivors.json"), survivors)
     progress.tally("triplets, of all steps", triplets.outcomes(survivors), Path("data/triplets.csv"))
 
 

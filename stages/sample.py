@@ -2,9 +2,11 @@
 
 from pathlib import Path
 
-from recipevis import annotations, rollout, store, triplets
-from recipevis.backbone import Backbone, device
-from recipevis.parameters import Parameters
+from recipevis.config import Parameters
+from recipevis.core import files
+from recipevis.data import annotations, triplets
+from recipevis.model.networks import Backbone, device
+from recipevis.sampling import rollout
 from stages import publish, run, work_folder
 
 
@@ -18,7 +20,7 @@ def main(parameters: Parameters) -> None:
     with work_folder("sample") as work:
         drawn = work / "samples"
         rollout.draw_all(table, sampler, Backbone(Path("models/backbone"), where), sample.batch_size, drawn)
-        store.write_text(drawn / "samples.csv", table.to_csv(index=False, lineterminator="\n"))
+        files.write_text(drawn / "samples.csv", table.to_csv(index=False, lineterminator="\n"))
         publish("sample", drawn, Path("samples"))
 
 

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
-from recipevis import model_card, plots, processes, store, training, triplets
-from recipevis.backbone import Backbone, device
-from recipevis.embeddings import Embeddings
-from recipevis.parameters import Parameters
-from recipevis.pipeline import assemble
+from recipevis.config import Parameters
+from recipevis.core import files, processes
+from recipevis.data import triplets
+from recipevis.embeddings.writer import Embeddings
+from recipevis.model.networks import Backbone, device
+from recipevis.report import model_card, plots
+from recipevis.sampling.pipeline import assemble
+from recipevis.training.trainer import new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
 
@@ -19,14 +22,14 @@ def main(p: Parameters) -> None:
             table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
             about = {"fuser": p.fuser, "fuser_hidden": p.fuser_hidden, "fuser_residual": p.fuser_residual}
             about |= {"condition_tokens": p.condition_tokens, "seed": p.seed}
-            conditioner = training.new_conditioner(backbone, **about)
-            trainer = training.new_trainer(backbone, conditioner, table, cache, train, cycle, pixels, p.seed)
+            conditioner = new_conditioner(backbone, **about)
+            trainer = new_trainer(backbone, conditioner, table, cache, train, cycle, pixels, p.seed)
             history = trainer.run(work)
             summary = trainer.summary(history)
             if trainer.writes:
                 pipeline = assemble(backbone, conditioner, backbone.unet, pixels, p.frames.blank)
                 pipeline.save_pretrained(model)
-                store.write_json(model / "training.json", summary)
+                files.write_json(model / "training.json", summary)
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
                 about |= {"train": train.model_dump(exclude=train.HOW), "cycle": cycle.model_dump()}
                 model_card.write(model, table, backbone.origin, p.dataset.source, about, conditioner.sees)

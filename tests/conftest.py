@@ -91,8 +91,7 @@ TINY = {
 @pytest.fixture
 def parameters_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
     """A function: the parameters of one of the project's files, some of them changed, in an empty folder."""
-    from recipevis.fusers import FUSERS
-    from recipevis.parameters import load
+    from recipevis.config import load
 
     monkeypatch.chdir(tmp_path)
 
@@ -100,7 +99,7 @@ def parameters_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
         path = tmp_path / "params.yaml"
         path.write_text((ROOT / name).read_text())
         set_parameters(path, changes or {})
-        return load(path, FUSERS)
+        return load(path)
 
     return parameters
 
@@ -123,9 +122,9 @@ def tiny(changes: dict[str, object] | None = None) -> dict[str, object]:
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with untrained networks as small as they get; noise prediction, 32x32 images have 4x4 latents."""
-    from recipevis import backbone_sources
-    from recipevis.parameters import RandomNetworks
+    from recipevis.config import RandomNetworks
+    from recipevis.model.backbone import sources
 
     folder = tmp_path_factory.mktemp("tiny") / "backbone"
-    backbone_sources.at_random(RandomNetworks.model_validate(TINY), folder)
+    sources.at_random(RandomNetworks.model_validate(TINY), folder)
     return folder

@@ -16,7 +16,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from ruamel.yaml import YAML
 
-from recipevis import triplets as triplets_module
+from recipevis.data import triplets as triplets_module
 from tests.conftest import set_parameters
 
 MINI = {

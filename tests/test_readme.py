@@ -13,11 +13,11 @@ import pytest
 import typer
 from ruamel.yaml import YAML
 
-from recipevis import download, frames, triplets, video_source
-from recipevis.annotations import SUBSETS
-from recipevis.cli import app
-from recipevis.fusers import FUSERS
-from recipevis.parameters import describe, load
+from recipevis.cli.main import app
+from recipevis.config import FUSERS, describe, load
+from recipevis.data import download, frames, triplets
+from recipevis.data.annotations import SUBSETS
+from recipevis.data.sources import base
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -115,7 +115,7 @@ def test_generate_as_in_the_readme_is_understood():
 
 def test_the_readme_draws_as_the_kitchen_samples():
     words = next(words for words in README if words[:2] == ["recipevis", "generate"])
-    sample = load(ROOT / "params/kitchen-large.yaml", FUSERS).sample  # params.yaml has what an experiment set
+    sample = load(ROOT / "params/kitchen-large.yaml").sample  # params.yaml has what an experiment set
     given = dict(pairwise(words))
     assert int(given["--steps"]) == sample.steps
     assert float(given["--guidance"]) == sample.guidance
@@ -164,7 +164,7 @@ def test_the_readmes_fuser_is_one():
     """The example of "Adding a fuser" runs as it is printed, and fuses."""
     import torch
 
-    import recipevis.fusers as module
+    import recipevis.fusers.base as module
 
     block = next(block for block in blocks(ROOT / "README.md", "python") if "class Mean" in block)
     names = dict(vars(module))
@@ -195,8 +195,8 @@ def test_the_tests_of_a_fuser_are_where_the_readme_says():
 
 
 def test_which_way_each_metric_is_better_is_said_where_it_is_first_met():
-    from recipevis.evaluation import HEADLINE
-    from recipevis.glossary import METRICS
+    from recipevis.evaluation.glossary import METRICS
+    from recipevis.evaluation.scores import HEADLINE
 
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     high, low = re.search(r"In the table, (.*?) are better the higher, (.*?) the lower", text).groups()
@@ -208,9 +208,9 @@ def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch, tmp_path):
     """The example of "Drawing a recipe" runs as it is printed, on a model as small as they get."""
     from dataclasses import asdict
 
-    from recipevis.backbone import Backbone
-    from recipevis.conditioning import Conditioner
-    from recipevis.pipeline import RecipePipeline, assemble
+    from recipevis.model.conditions import Conditioner
+    from recipevis.model.networks import Backbone
+    from recipevis.sampling.pipeline import RecipePipeline, assemble
 
     def tiny(folder):
         assert folder == "models/recipevis"
@@ -240,7 +240,7 @@ def table_keys(heading: str, first: str) -> list[str]:
     ("heading", "first", "known"),
     [
         ("data/videos.csv", "column", download.COLUMNS),
-        ("data/videos.csv", "error", video_source.ERRORS),
+        ("data/videos.csv", "error", base.ERRORS),
         ("data/videos.csv", "flag", download.FLAGS),
         ("data/frames.csv", "column", frames.COLUMNS),
         ("data/frames.csv", "error", frames.ERRORS),
@@ -255,12 +255,12 @@ def test_tables_of_columns_errors_and_flags_are_whole(heading, first, known):
 def test_the_table_of_errors_says_which_are_for_good():
     text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \|.*\| (asks again|with `ALL=1`) \|$", text, re.MULTILINE)
-    assert {name for name, retried in rows if retried != "asks again"} == video_source.PERMANENT
-    assert {name for name, _ in rows} == video_source.ERRORS.keys()
+    assert {name for name, retried in rows if retried != "asks again"} == base.PERMANENT
+    assert {name for name, _ in rows} == base.ERRORS.keys()
 
 
 def test_when_the_stage_stops_asking_is_said():
-    from recipevis import youtube
+    from recipevis.data.sources import youtube
 
     text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
     assert f"After {youtube.UNANSWERED_IN_A_ROW} videos in a row that ended as `network`" in text
@@ -285,7 +285,7 @@ def test_the_words_of_the_kitchen_are_listed():
 
 
 def test_the_example_of_annotations_is_accepted():
-    from recipevis import annotations
+    from recipevis.data import annotations
 
     block = blocks(ROOT / "docs/data.md", "json")[0]
     (recipe,) = annotations.parse(block.encode(), "example", annotations.PLAIN_ID, None)
@@ -294,7 +294,7 @@ def test_the_example_of_annotations_is_accepted():
 
 
 def test_the_rules_for_ids_are_those_that_are_checked():
-    from recipevis import annotations
+    from recipevis.data import annotations
 
     text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
     for rule in (annotations.PLAIN_ID, annotations.YOUTUBE_ID):
@@ -314,7 +314,7 @@ def test_versions_agree():
 
 
 def test_the_papers_numbers_in_the_texts_are_those_of_the_parameters():
-    paper = load(ROOT / "params/paper.yaml", FUSERS)
+    paper = load(ROOT / "params/paper.yaml")
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert f"{paper.train.steps:,} steps" in text
 

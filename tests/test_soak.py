@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from recipevis import encoding
+from recipevis.data import ffmpeg
+from tests.data.test_youtube import Server
 from tests.test_pipeline import MINI, weights
-from tests.test_youtube import Server
 
 KILLS = 25  # of each of the data's stages
 TRAINING_KILLS = 20
@@ -28,7 +28,7 @@ def server(tmp_path):
     """Videos of eight seconds, with noise, so that a frame takes its time."""
     pictures = np.random.default_rng(0).integers(0, 255, (80, 240, 320, 3), dtype=np.uint8)
     for name, count in (("whole", 80), ("short", 8)):
-        encoding.write(tmp_path / f"{name}.mp4", pictures[:count], rate=5)
+        ffmpeg.write(tmp_path / f"{name}.mp4", pictures[:count], rate=5)
     server = Server((tmp_path / "whole.mp4").read_bytes(), (tmp_path / "short.mp4").read_bytes())
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield server

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from recipevis.parameters import describe
+from recipevis.config import describe
 
 ROOT = Path(__file__).resolve().parent.parent
 STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -17,17 +17,17 @@ PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml"
 
 # Modules that no stage lists in its `deps`, each with the reason why its change can't change a result.
 EXEMPT_MODULES = {
-    "recipevis.checkpoints": "where an interrupted run goes on, not what becomes of it",
+    "recipevis.core.checkpoints": "where an interrupted run goes on, not what becomes of it",
     "recipevis.errors": "what is told to the user",
-    "recipevis.glossary": "how metrics are called and explained",
-    "recipevis.model_card": "how the card reads; its numbers lie in training.json and metrics.json",
-    "recipevis.parameters": "checks values; those that count are listed under `params`",
-    "recipevis.plots": "how curves look; their numbers lie in the CSV beside them",
-    "recipevis.processes": "how many processes share the work, and which this is",
-    "recipevis.progress": "what is shown while one waits",
-    "recipevis.report": "how the page reads; its numbers lie in evaluation.json",
-    "recipevis.store": "where files lie and how they get there, not what is in them",
-    "recipevis.storyboard": "how pictures are laid out",
+    "recipevis.evaluation.glossary": "how metrics are called and explained",
+    "recipevis.report.page.model_card": "how the card reads; its numbers lie in training.json and metrics.json",
+    "recipevis.config": "checks values; those that count are listed under `params`",
+    "recipevis.report.plots": "how curves look; their numbers lie in the CSV beside them",
+    "recipevis.core.processes": "how many processes share the work, and which this is",
+    "recipevis.core.progress": "what is shown while one waits",
+    "recipevis.report.page": "how the page reads; its numbers lie in evaluation.json",
+    "recipevis.core.files": "where files lie and how they get there, not what is in them",
+    "recipevis.report.page.storyboard": "how pictures are laid out",
     "stages": "starts a stage: loads the parameters, tells errors, keeps the seconds",
 }
 

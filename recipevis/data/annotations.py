@@ -1,0 +1,249 @@
+"""Annotations: YouCook2's JSON, checked, and the plain form in which every later stage reads it.
+
+YouCook2's form is `{"database": {<video id>: {"subset", "duration", "recipe_type", "annotations": [{"segment":
+[start, end], "sentence"}, ...], ...}}}`. The key is the id; `video_url`, wrong for two videos, is not read.
+"""
+
+import io
+import json
+import re
+import tarfile
+import unicodedata
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import requests
+
+from recipevis.core import files
+from recipevis.errors import InputError
+
+SUBSETS = ("training", "validation")
+# A video's id names its files, so it must be a plain name, and one of YouTube's own must look like one.
+PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
+_YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
+_LONGEST_S = 1e9  # thirty years
+_TIMEOUT_S = (20, 60)  # to connect, between two pieces of the answer
+
+
+@dataclass(frozen=True)
+class Step:
+    """One step of a recipe.
+
+    Attributes:
+        step: its position in the recipe, from 0.
+        start_s: seconds after the first shown frame.
+        end_s: the same, not before the start. Steps may overlap.
+        sentence: outer whitespace stripped, nothing else changed.
+    """
+
+    step: int
+    start_s: float
+    end_s: float
+    sentence: str
+
+    @property
+    def middle_s(self) -> float:
+        """The time of the step's frame (A.1), seconds."""
+        return (self.start_s + self.end_s) / 2
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """One annotated video."""
+
+    video_id: str
+    subset: str
+    recipe_type: str
+    duration_s: float
+    steps: tuple[Step, ...]
+
+
+def id_rule(source: str, url: str) -> re.Pattern:
+    """What the id of a video must look like.
+
+    Args:
+        source: `dataset.source`.
+        url: `dataset.url`; a mirror may name its videos as it likes.
+    """
+    asks_youtube = source == "youtube" and _YOUTUBE_HOST.fullmatch(urlsplit(url).hostname or "")
+    return YOUTUBE_ID if asks_youtube else PLAIN_ID
+
+
+def fetch(address: str) -> bytes:
+    """The content of an annotation file.
+
+    Args:
+        address: a URL, or a path as the user wrote it.
+
+    Raises:
+        InputError: it can't be read.
+    """
+    try:
+        if re.match("https?://", address):
+            answer = requests.get(address, timeout=_TIMEOUT_S)
+            answer.raise_for_status()
+            return answer.content
+        return files.user_path(address).read_bytes()
+    except requests.RequestException as error:
+        raise InputError(f"{address}: can't be downloaded: {' '.join(str(error).split())}") from error
+    except OSError as error:
+        raise InputError(f"{address}: can't be read: {error.strerror or error}") from error
+
+
+def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = None) -> list[Recipe]:
+    """Recipes from a file in YouCook2's form, checked, in its order.
+
+    Args:
+        content: JSON, or a gzipped tar with one JSON file in it.
+        name: what errors call the file.
+        video_ids: what an id must look like, see `id_rule`.
+        limit: keep at most so many videos a subset, the first ones.
+
+    Raises:
+        InputError: one line that names the file, and the video and step where there is one.
+    """
+    database = _database(content, name)
+    recipes = []
+    for video_id, entry in database.items():
+        if not video_ids.fullmatch(video_id):
+            raise InputError(f"{name}: video id {video_id!r}: must match {video_ids.pattern}")
+        where = f"{name}: video {video_id}"
+        subset = _get(entry, "subset", str, where)
+        if subset == "testing" and not entry.get("annotations"):
+            continue  # YouCook2 keeps the annotations of its test split to itself
+        if subset not in SUBSETS:
+            raise InputError(f"{where}: subset {subset!r}: must be {' or '.join(SUBSETS)}")
+        if limit is None or sum(recipe.subset == subset for recipe in recipes) < limit:
+            recipes.append(_recipe(video_id, subset, entry, where))
+    if not recipes:
+        raise InputError(f"{name}: holds no recipes")
+    return recipes
+
+
+def _database(content: bytes, name: str) -> dict[str, Any]:
+    if content.startswith(b"\x1f\x8b"):
+        content = _unpacked(content, name)
+    try:
+        value = json.loads(content, object_pairs_hook=lambda pairs: _unique(pairs, name))
+    except (ValueError, RecursionError) as error:
+        raise InputError(f"{name}: not JSON: {error}") from error
+    database = value.get("database") if isinstance(value, dict) else None
+    if not isinstance(database, dict):
+        raise InputError(f'{name}: not in YouCook2\'s form: no object under "database"')
+    return database
+
+
+def _unpacked(content: bytes, name: str) -> bytes:
+    """The one JSON file in an archive."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
+            members = [
+                member
+                for member in archive
+                if member.isfile() and member.name.endswith(".json") and not Path(member.name).name.startswith(".")
+            ]
+            if len(members) != 1:
+                raise InputError(f"{name}: {len(members)} .json files in the archive, must be 1")
+            return archive.extractfile(members[0]).read()
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise InputError(f"{name}: damaged archive: {error}") from error
+
+
+def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
+    """A JSON object; a key given twice would hide a video without a word."""
+    value = dict(pairs)
+    if len(value) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise InputError(f"{name}: {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+    return value
+
+
+def _get(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> Any:
+    """The value under a key, of the right type."""
+    if not isinstance(entry, dict) or key not in entry:
+        raise InputError(f"{where}: {key!r} is missing")
+    value = entry[key]
+    if not isinstance(value, kinds) or isinstance(value, bool):
+        raise InputError(f"{where}: {key} = {value!r}: wrong type")
+    return value
+
+
+def _recipe(video_id: str, subset: str, entry: dict[str, Any], where: str) -> Recipe:
+    duration = _get(entry, "duration", (int, float), where)
+    if not (_is_seconds(duration) and duration > 0):
+        raise InputError(f"{where}: duration = {duration}: must be above 0, and no more than {_LONGEST_S:.0e}")
+    recipe_type = str(_get(entry, "recipe_type", (str, int), where)).strip()
+    _check_text("recipe_type", recipe_type, where)
+    annotations = _get(entry, "annotations", list, where)
+    if not recipe_type or not annotations:
+        raise InputError(f"{where}: {'no steps' if recipe_type else 'empty recipe_type'}")
+    steps = tuple(_step(number, value, f"{where}, step {number}") for number, value in enumerate(annotations))
+    return Recipe(video_id, subset, recipe_type, float(duration), steps)
+
+
+def _step(number: int, entry: Any, where: str) -> Step:
+    segment = _get(entry, "segment", list, where)
+    if len(segment) != 2 or not all(type(time) in (int, float) and _is_seconds(time) for time in segment):
+        raise InputError(f"{where}: segment = {segment!r}: must be two numbers of seconds")
+    start, end = map(float, segment)
+    if start < 0:
+        raise InputError(f"{where}: starts at {start:g} s, before 0")
+    if end < start:  # a step of no length has a middle, so it may pass
+        raise InputError(f"{where}: ends at {end:g} s, before its start at {start:g} s")
+    sentence = _get(entry, "sentence", str, where).strip()
+    if not sentence:
+        raise InputError(f"{where}: empty sentence")
+    _check_text("sentence", sentence, where)
+    return Step(number, start, end, sentence)
+
+
+def _is_seconds(value: float) -> bool:
+    """Whether a number can be a time in a video; one in JSON may be of any length, and overflow."""
+    return abs(value) <= _LONGEST_S
+
+
+def _check_text(key: str, text: str, where: str) -> None:
+    """Refuse what a CSV or UTF-8 file does not give back as it was: control characters and halves of characters."""
+    kept = text.translate({ord(letter): None for letter in "\t\n"})
+    wrong = next((letter for letter in kept if unicodedata.category(letter) in ("Cc", "Cs")), "")
+    if wrong:
+        raise InputError(f"{where}: {key} holds the character {wrong!r}")
+
+
+def summary(recipes: Sequence[Recipe]) -> dict[str, dict[str, Any]]:
+    """The paper's Table 2: per subset `recipe_types`, `videos`, `videos_per_type` and `steps`."""
+    table = {}
+    for subset in SUBSETS:
+        chosen = [recipe for recipe in recipes if recipe.subset == subset]
+        types = {recipe.recipe_type for recipe in chosen}
+        table[subset] = {
+            "recipe_types": len(types),
+            "videos": len(chosen),
+            "videos_per_type": round(len(chosen) / max(len(types), 1), 2),
+            "steps": sum(len(recipe.steps) for recipe in chosen),
+        }
+    return table
+
+
+def write(path: Path, recipes: Sequence[Recipe]) -> None:
+    """Write recipes in our own plain form."""
+    files.write_json(path, [asdict(recipe) for recipe in recipes])
+
+
+def read(path: Path) -> list[Recipe]:
+    """Recipes as `write` wrote them.
+
+    Raises:
+        InputError: the file is missing or not ours.
+    """
+    try:
+        entries = json.loads(path.read_text(encoding="utf-8"))
+        return [Recipe(**entry | {"steps": tuple(Step(**step) for step in entry["steps"])}) for entry in entries]
+    except OSError as error:
+        raise InputError(f"{path}: can't be read: {error.strerror}; the stage `annotations` writes it") from error
+    except (ValueError, TypeError, KeyError) as error:
+        raise InputError(f"{path}: not written by the stage `annotations`: {error}") from error

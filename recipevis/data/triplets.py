@@ -1,0 +1,98 @@
+"""Triplets: (sentence, previous image, image) for every step whose frame and whose previous frame are known."""
+
+import hashlib
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recipevis.data.annotations import SUBSETS, Recipe
+from recipevis.errors import InputError
+
+COLUMNS = ("sample_id", "subset", "recipe_type", "video_id", "step", "sentence", "image", "previous_image")
+COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
+PREVIOUS_MISSING = "previous_missing"  # beside the frames' own errors: the step before has no frame
+
+
+def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Join the annotations and their frames.
+
+    Args:
+        recipes: every recipe, in the order wanted.
+        frames: the table of the stage `frames`, a row for each of their steps.
+
+    Returns:
+        the table of `COLUMNS`, where `previous_image` is empty for a first step; and what survived: per subset
+        `COUNTED`, `dropped` (steps by reason) and `recipe_types` (`COUNTED` of each), and the `hash` of the sorted ids
+        of the videos with frames.
+    """
+    found = {(row.video_id, row.step): row for row in frames.itertuples()}
+    counts = {subset: dict.fromkeys(COUNTED, 0) | {"dropped": Counter(), "recipe_types": {}} for subset in SUBSETS}
+    rows, survivors = [], []
+    for recipe in recipes:
+        count = counts[recipe.subset]
+        steps = [found[recipe.video_id, step.step] for step in recipe.steps]
+        used = len(rows)
+        if any(step.file for step in steps):
+            survivors.append(recipe.video_id)
+        for step, frame in zip(recipe.steps, steps, strict=True):
+            previous = steps[step.step - 1].file if step.step else ""
+            if not frame.file:
+                count["dropped"][frame.error] += 1
+            elif step.step and not previous:
+                count["dropped"][PREVIOUS_MISSING] += 1
+            else:
+                sample_id = f"{recipe.video_id}_{step.step:02d}"
+                about = (sample_id, recipe.subset, recipe.recipe_type, recipe.video_id, step.step, step.sentence)
+                rows.append((*about, frame.file, previous))
+        of_type = count["recipe_types"].setdefault(recipe.recipe_type, dict.fromkeys(COUNTED, 0))
+        counted = (1, any(step.file for step in steps), len(steps), len(rows) - used)
+        for total in (count, of_type):
+            for name, more in zip(COUNTED, counted, strict=True):
+                total[name] += more
+    for count in counts.values():
+        count["dropped"] = dict(sorted(count["dropped"].items()))
+        count["recipe_types"] = dict(sorted(count["recipe_types"].items()))
+    digest = hashlib.sha256("\n".join(sorted(survivors)).encode()).hexdigest()
+    return pd.DataFrame(rows, columns=COLUMNS), counts | {"hash": digest}
+
+
+def check(survivors: dict[str, Any]) -> None:
+    """Refuse counts of `build` from which nothing can be trained or validated.
+
+    Raises:
+        InputError: a subset has no triplet.
+    """
+    empty = []
+    for subset in SUBSETS:
+        count = survivors[subset]
+        if count["triplets"]:
+            continue
+        reasons = ", ".join(f"{reason} {number:,}" for reason, number in Counter(count["dropped"]).most_common(3))
+        why = f"none of {count['steps']:,} steps can be used: {reasons}" if reasons else "no step is annotated"
+        empty.append(f"{subset}: {why}")
+    if empty:
+        raise InputError(f"no triplets. {'; '.join(empty)}. See data/frames.csv, data/videos.csv, logs/download.csv")
+
+
+def outcomes(survivors: dict[str, Any]) -> Counter[tuple[str, str]]:
+    """How many steps of `build`'s counts ended how, for `progress.tally`: `ok` by subset, `dropped` by reason."""
+    ended = Counter({("ok", subset): survivors[subset]["triplets"] for subset in SUBSETS})
+    for subset in SUBSETS:
+        ended.update({("dropped", reason): count for reason, count in survivors[subset]["dropped"].items()})
+    return ended
+
+
+def read(path: Path) -> pd.DataFrame:
+    """`data/triplets.csv`: `step` is int, the rest is text; `previous_image` is "" for a first step."""
+    columns = {column: int if column == "step" else str for column in COLUMNS}
+    return pd.read_csv(path, dtype=columns, keep_default_na=False)
+
+
+def read_frames(path: Path) -> pd.DataFrame:
+    """`data/frames.csv`: `step` is int, times are float, the rest is text, empty where there is nothing."""
+    numbers = {"step": int, "start_s": float, "end_s": float, "time_s": float}
+    texts = dict.fromkeys(("video_id", "status", "error", "flags", "file"), str)
+    return pd.read_csv(path, dtype=numbers | texts, keep_default_na=False)

@@ -1,0 +1,161 @@
+"""Every distinct sentence and frame, embedded once by the frozen networks: fp16, memory-mapped.
+
+`data/embeddings/` holds one array a quantity, a row an item, and two lists that say which row is which.
+Row 0 of the sentences is the empty one (the null condition), row 0 of the images the blank one (before a first step).
+
+    sentences.json  text_tokens [n, t, e]   text_pooled [n, e]   text_projected [n, q]
+    images.json     image_tokens [m, p, v]  image_pooled [m, v]  latent_mean, latent_logvar [m, 4, h, w]
+
+`text_projected` is CLIP's projected, L2-normalised sentence of the cycle loss; the latents are not yet scaled.
+For YouCook2 at Stable Diffusion's sizes they take 9.1 GB.
+"""
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from accelerate import PartialState
+from torch.nn import functional as F
+
+from recipevis import images
+from recipevis.core import files
+from recipevis.core.parallel import in_order, threads
+from recipevis.core.progress import meter
+from recipevis.errors import InputError
+from recipevis.model.networks import Backbone, encode_images, encode_sentences
+
+
+class Embeddings:
+    """The arrays of an embeddings folder, memory-mapped, and the row of each sentence and image.
+
+    Args:
+        folder: as `embed` wrote it.
+    """
+
+    def __init__(self, folder: Path):
+        self.sentence_rows = _rows(folder / "sentences.json")
+        self.image_rows = _rows(folder / "images.json")
+        self.text_tokens = _mapped(folder, "text_tokens")
+        self.text_pooled = _mapped(folder, "text_pooled")
+        self.text_projected = _mapped(folder, "text_projected")
+        self.image_tokens = _mapped(folder, "image_tokens")
+        self.image_pooled = _mapped(folder, "image_pooled")
+        self.latent_mean = _mapped(folder, "latent_mean")
+        self.latent_logvar = _mapped(folder, "latent_logvar")
+
+
+def embed(
+    sentences: Iterable[str],
+    pictures: Iterable[str],
+    backbone: Backbone,
+    blank: np.ndarray,
+    batch_size: int,
+    folder: Path,
+) -> None:
+    """Embed sentences and image files into `folder`; a call that was interrupted goes on after its last whole batch.
+
+    Where several processes call it, each embeds its share of the batches, and all return when all is there.
+
+    Args:
+        sentences: any number, repeated or not; each distinct one is embedded once, in sorted order.
+        pictures: paths of image files, likewise; all of one size.
+        backbone: the networks.
+        blank: the image before a first step, uint8 [h, w, 3].
+        batch_size: items a forward pass.
+        folder: where the arrays go.
+
+    Raises:
+        InputError: an embedding isn't finite in fp16; the item is named.
+    """
+    state = PartialState(cpu=backbone.device.type == "cpu")
+    folder.mkdir(parents=True, exist_ok=True)
+    texts = ["", *sorted(set(sentences) - {""})]
+    paths = ["", *sorted(set(pictures) - {""})]
+    if state.is_main_process:
+        files.write_json(folder / "sentences.json", texts)
+        files.write_json(folder / "images.json", paths)
+    _fill(folder, "sentences", texts, batch_size, lambda batch: _embed_sentences(backbone, batch))
+    _fill(folder, "images", paths, batch_size, lambda batch: _embed_images(backbone, batch, blank))
+    if state.is_main_process:
+        for done in folder.glob("*.done"):
+            done.unlink()
+
+
+def _embed_sentences(backbone: Backbone, sentences: Sequence[str]) -> dict[str, torch.Tensor]:
+    tokens, pooled = encode_sentences(backbone.text_encoder, backbone.tokenizer, sentences)
+    _, of_clip = encode_sentences(backbone.clip.text_model, backbone.clip_tokenizer, sentences)
+    projected = F.normalize(backbone.clip.text_projection(of_clip), dim=-1)
+    return {"text_tokens": tokens, "text_pooled": pooled, "text_projected": projected}
+
+
+@torch.no_grad()
+def _embed_images(backbone: Backbone, paths: Sequence[str], blank: np.ndarray) -> dict[str, torch.Tensor]:
+    pictures = [images.read(path) if path else blank for path in paths]
+    tokens, pooled = encode_images(backbone.clip.vision_model, backbone.processor, pictures)
+    latents = backbone.vae.encode(images.to_vae(pictures).to(backbone.device)).latent_dist
+    return {
+        "image_tokens": tokens,
+        "image_pooled": pooled,
+        "latent_mean": latents.mean,
+        "latent_logvar": latents.logvar,
+    }
+
+
+def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode) -> None:
+    """Write the arrays of one kind, batch by batch, each process every so-many-th, counting what is safely written."""
+    state = PartialState()
+    counter = folder / f"{kind}-{state.process_index}-of-{state.num_processes}.done"
+    batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
+    mine = range(len(batches))[state.process_index :: state.num_processes]
+    arrays: dict[str, np.ndarray] = {}
+
+    def save(number: int, encoded: dict[str, torch.Tensor]) -> None:
+        start, batch = mine[number] * batch_size, batches[mine[number]]
+        for name, values in encoded.items():
+            rows = values.detach().to(torch.float16).cpu().numpy()
+            _check_finite(name, rows, batch)
+            if name not in arrays:
+                arrays[name] = _open(folder / f"{name}.npy", (len(items), *rows.shape[1:]), fresh=start == 0)
+            arrays[name][start : start + len(batch)] = rows
+            arrays[name].flush()
+        files.write_text(counter, str(number + 1))
+        progress.advance(len(batch))
+
+    with state.main_process_first():
+        if state.is_main_process and not counter.exists():  # anew: counts of another number of processes are void
+            for stale in folder.glob(f"{kind}-*.done"):
+                stale.unlink()
+        done = int(counter.read_text()) if counter.exists() else 0
+    sizes = [len(batches[number]) for number in mine]
+    with meter(f"embed {kind}", sum(sizes), sum(sizes[:done])) as progress:
+        with state.main_process_first():
+            if state.is_main_process and not done:  # makes the arrays that all write into
+                save(0, encode(batches[mine[0]]))
+                done = 1
+        left = range(done, len(mine))
+        encoded = in_order(lambda number: encode(batches[mine[number]]), left, threads(state.device.type))
+        for number, values in zip(left, encoded, strict=True):
+            save(number, values)
+    state.wait_for_everyone()
+
+
+def _open(path: Path, shape: tuple[int, ...], fresh: bool) -> np.memmap:
+    if fresh:
+        return np.lib.format.open_memmap(path, mode="w+", dtype=np.float16, shape=shape)
+    return np.lib.format.open_memmap(path, mode="r+")
+
+
+def _check_finite(name: str, rows: np.ndarray, items: Sequence[str]) -> None:
+    finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
+    if not finite.all():
+        raise InputError(f"{name} of {items[int(np.argmin(finite))]!r} is not finite in fp16")
+
+
+def _mapped(folder: Path, name: str) -> np.ndarray:
+    return np.load(folder / f"{name}.npy", mmap_mode="r")
+
+
+def _rows(path: Path) -> dict[str, int]:
+    return {item: row for row, item in enumerate(json.loads(path.read_text(encoding="utf-8")))}

@@ -1,0 +1,4 @@
+"""Metrics, baselines, scores and intervals.
+
+How numbers are shown belongs in `report`.
+"""

@@ -1,0 +1,4 @@
+"""Where the frozen and the initial networks come from, and whether they fit each other.
+
+Reading and running them is in `model.networks`.
+"""

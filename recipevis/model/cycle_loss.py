@@ -1,0 +1,90 @@
+"""The cycle-consistency loss (section 2, A.4): L_cyc = 1 - CLIP(text) . CLIP(decode(pred x0)).
+
+Where the paper is silent (docs/architecture.md): it is taken where pred x0 amplifies the error by at most a limit, on
+at most so many images of a batch, and not on samples whose sentence was dropped.
+"""
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import CLIPModel
+
+from recipevis.images import ClipPreprocessing, clamp_straight_through
+from recipevis.model.schedule import amplification, predicted_original
+
+
+def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None) -> Tensor:
+    """At which timesteps pred x0 amplifies an error by at most so much, bool [T] on the CPU; None: at all."""
+    every = torch.arange(scheduler.config.num_train_timesteps)
+    limit = float("inf") if max_amplification is None else max_amplification
+    return amplification(scheduler, every) <= limit
+
+
+def sample_weights(eligible: Tensor, priorities: Tensor, images: int | None) -> Tensor:
+    """The weight of each sample of the whole batch in L_cyc, float [b].
+
+    At most `images` of the eligible samples are taken, those of lowest priority number; each then stands for its
+    share of the eligible, so that the expected loss is the mean over the whole batch with zero for the others.
+
+    Args:
+        eligible: bool [b].
+        priorities: distinct random numbers, [b].
+        images: how many at most; None: all.
+    """
+    weights = torch.zeros_like(priorities)
+    chosen = torch.nonzero(eligible).flatten()
+    chosen = chosen[priorities[chosen].argsort()][:images]
+    if len(chosen):
+        weights[chosen] = eligible.sum() / (len(chosen) * len(eligible))
+    return weights
+
+
+class CycleLoss(nn.Module):
+    """L_cyc for a batch, differentiable in the UNet's prediction; its own networks are frozen.
+
+    Args:
+        vae: the backbone's autoencoder.
+        clip: the whole CLIP model.
+        scheduler: the backbone's noise schedule.
+        preprocessing: CLIP's, from the VAE's image size.
+        max_amplification: largest `diffusion.amplification` at which a sample is eligible; None: no limit.
+    """
+
+    def __init__(
+        self,
+        vae: AutoencoderKL,
+        clip: CLIPModel,
+        scheduler: DDPMScheduler,
+        preprocessing: ClipPreprocessing,
+        max_amplification: float | None,
+    ):
+        super().__init__()
+        self.vae, self.clip, self.preprocessing = vae.requires_grad_(False), clip.requires_grad_(False), preprocessing
+        self.vae.enable_gradient_checkpointing()  # the decoder's activations are 1.4 GB an image otherwise
+        self.scheduler, self._timesteps = scheduler, eligible_timesteps(scheduler, max_amplification)
+
+    def eligible(self, timesteps: Tensor, text_dropped: Tensor) -> Tensor:
+        """Which samples L_cyc may be taken on, bool [b]; all on the CPU."""
+        return ~text_dropped & self._timesteps[timesteps]
+
+    def forward(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor, text: Tensor, weights: Tensor) -> Tensor:
+        """The weighted sum of 1 - cosine over the samples whose weight isn't zero, a scalar.
+
+        Args:
+            noisy: x_t, [b, 4, h, w].
+            prediction: the UNet's, [b, 4, h, w].
+            timesteps: int64 [b].
+            text: CLIP's projected sentences, L2-normalised, [b, projection width].
+            weights: `sample_weights` of these samples, [b]; on the CPU, so that a GPU need not be waited for.
+        """
+        chosen = torch.nonzero(weights).flatten()
+        if not len(chosen):
+            return prediction.sum() * 0
+        weights, chosen = (part.to(noisy.device, non_blocking=True) for part in (weights[chosen], chosen))
+        latents = predicted_original(self.scheduler, noisy[chosen], prediction[chosen].float(), timesteps[chosen])
+        decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [n, 3, H, W] around [-1, 1]
+        unit = clamp_straight_through(decoded.float() / 2 + 0.5)
+        pooled = self.clip.vision_model(self.preprocessing(unit)).pooler_output
+        image = F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)  # [n, projection width]
+        return (weights * (1 - (text[chosen] * image).sum(-1))).sum()

@@ -1,0 +1,1 @@
+"""What people look at: the page, plots, the model card, storyboards. No number is computed here."""

@@ -1,0 +1,4 @@
+"""Generating images with a trained model: guidance, the pipeline, whole recipes.
+
+Measuring them belongs in `evaluation`.
+"""

@@ -1,0 +1,369 @@
+"""Fine-tuning the UNet and training the fuser on cached embeddings (section 2, section 3, A.3).
+
+Weights, AdamW's moments and the loss are fp32; a lower precision is autocast's alone.
+"""
+
+import math
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from diffusers import DDPMScheduler
+from diffusers.optimization import get_cosine_schedule_with_warmup
+from diffusers.training_utils import EMAModel
+from torch import Tensor
+
+from recipevis.config import Cycle, Train
+from recipevis.core import checkpoints
+from recipevis.core.progress import meter
+from recipevis.embeddings.writer import Embeddings
+from recipevis.errors import InputError, ParameterError
+from recipevis.fusers.base import hidden_width
+from recipevis.model.conditions import Conditioner
+from recipevis.model.cycle_loss import CycleLoss, sample_weights
+from recipevis.model.denoiser import Denoiser, losses
+from recipevis.model.networks import Backbone
+from recipevis.randomness import seeded
+from recipevis.training.batches import Batch, Batches, by_subset
+
+HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
+_LOG_EVERY = 10
+
+
+class Trainer:
+    """A training run, on one process or several, that can be stopped and resumed.
+
+    A batch is shared by the processes, and each takes its share in `settings.accumulation` parts. What is random about
+    a batch is known to all of them, so that the result is that of one process up to rounding. Checkpoints know of
+    neither: a run may go on with other numbers.
+
+    Attributes:
+        denoiser: what is trained; after `run` it is the result.
+        batches: of the subsets `training` and `validation`.
+        cycle: the cycle loss; None: off.
+        optimizer: AdamW.
+
+    Args:
+        denoiser: what is trained; its weights stay fp32.
+        scheduler: the backbone's noise schedule.
+        batches: of the subsets `training` and `validation`.
+        settings: the parameters `train`.
+        device: where it runs.
+        cycle: the cycle loss; None: off.
+        cycle_settings: the parameters `cycle`.
+
+    Raises:
+        ParameterError: the precision isn't to be had on this device, or the batch can't be shared.
+    """
+
+    def __init__(
+        self,
+        denoiser: Denoiser,
+        scheduler: DDPMScheduler,
+        batches: dict[str, Batches],
+        settings: Train,
+        device: torch.device,
+        cycle: CycleLoss | None,
+        cycle_settings: Cycle,
+    ):
+        check_device(settings, device)
+        # Gradients lie in the buckets that are averaged, not beside them.
+        parallel = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
+        self._accelerator = Accelerator(
+            cpu=device.type == "cpu",
+            mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
+            kwargs_handlers=[parallel],
+        )
+        self._micro_batch_size = _micro_batch_size(settings, self._accelerator.num_processes)
+        self._scheduler, self._settings = scheduler, settings
+        self.batches, self.cycle, self._cycle_settings = batches, cycle, cycle_settings
+        if settings.gradient_checkpointing:
+            denoiser.unet.enable_gradient_checkpointing()
+        if settings.compile:
+            denoiser.compile()
+        fused = settings.fused or None  # None leaves the choice to torch
+        groups = _parameter_groups(denoiser, settings)
+        optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
+        optimizer.register_load_state_dict_pre_hook(partial(_with_implementation, fused))
+        self.denoiser, self._pool = denoiser, ThreadPoolExecutor(2)
+        self._model, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
+        self._lr_scheduler = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
+        self._accelerator.register_for_checkpointing(self._lr_scheduler)
+        self._ema = EMAModel(denoiser.parameters(), decay=settings.ema) if settings.ema else None
+        if self._ema:
+            self._accelerator.register_for_checkpointing(self._ema)
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one, of those of a run, that writes its results."""
+        return self._accelerator.is_main_process
+
+    def run(self, work: Path) -> pd.DataFrame:
+        """Train to the last step, resuming from the newest checkpoint in `work`, and return the history.
+
+        Where `settings.ema` is set, the denoiser has the averaged weights afterwards.
+
+        Args:
+            work: a folder that survives an interruption.
+
+        Returns:
+            A row a step with the columns `HISTORY`; the validation loss is missing where it wasn't taken.
+
+        Raises:
+            ParameterError: the loss is no number any more.
+            KeyboardInterrupt: by Ctrl-C; a run on one process has saved a checkpoint first.
+        """
+        self._accelerator.wait_for_everyone()  # the one that writes holds the folder now
+        history = checkpoints.resume(self._accelerator, work)
+        if history and self._ema:
+            self._ema.to(self._accelerator.device)
+        if history and self.writes:
+            print(f"train: going on from step {len(history)}", flush=True)
+        settings, steps = self._settings, self._settings.steps
+        alone = self._accelerator.num_processes == 1  # several would have to agree on the step after which they end
+        pending: list[tuple[Tensor, float]] = []  # steps' losses, still on the device: to ask for them waits for it
+        with meter("train", steps, len(history)) as progress, checkpoints.interrupted(alone) as interrupted:
+            for step, parts in enumerate(self.loaded(len(history), steps), start=len(history)):
+                pending.append(self.step(parts))
+                done, last, stops = step + 1, step + 1 == steps, interrupted.is_set()
+                validates = last or done % settings.validate_every == 0
+                saves = last or done % settings.checkpoint_every == 0 or stops
+                if validates or saves or len(pending) == _LOG_EVERY:
+                    self._log(history, pending)
+                    progress.advance(len(pending), f"loss {history[-1]['loss']:.4f}")
+                    pending.clear()
+                if validates:
+                    history[-1]["validation_loss"] = _finite(self.validation_loss(), "validation loss", step)
+                if saves:
+                    checkpoints.save(self._accelerator, work, history)
+                if stops:
+                    print(f"train: saved at step {done}", flush=True)
+                    raise KeyboardInterrupt
+        if self._ema:
+            self._ema.copy_to(self.denoiser.parameters())
+            self._ema = None
+        return pd.DataFrame(history, columns=HISTORY)
+
+    def summary(self, history: pd.DataFrame) -> dict[str, float | int | None]:
+        """What `training.json` holds; the loss is the mean of the last 100 steps, null without steps."""
+        return {
+            "steps": len(history),
+            "loss": float(history["loss"].tail(100).mean()) if len(history) else None,
+            "validation_loss": float(history["validation_loss"].iloc[-1]) if len(history) else self.validation_loss(),
+            "fuser_parameters": sum(weight.numel() for weight in self.denoiser.conditioner.parameters()),
+            "unet_parameters": sum(weight.numel() for weight in self.denoiser.unet.parameters()),
+        }
+
+    def loaded(self, first: int, end: int) -> Iterator[list[tuple[Batch, Tensor | None]]]:
+        """What `load` gives for the steps `first` to `end`, one ahead where a GPU works meanwhile; a CPU has no cores
+        to spare for it."""
+        if self._accelerator.device.type == "cpu":
+            yield from map(self.load, range(first, end))
+            return
+        with ThreadPoolExecutor(1) as ahead:
+            following = [ahead.submit(self._pinned, step) for step in range(first, min(first + 1, end))]
+            for step in range(first, end):
+                parts = following.pop().result()
+                if step + 1 < end:
+                    following.append(ahead.submit(self._pinned, step + 1))
+                yield parts
+
+    def _pinned(self, step: int) -> list[tuple[Batch, Tensor | None]]:
+        """What `load` gives, where a GPU can fetch it while it works."""
+        parts = self.load(step)
+        if self._accelerator.device.type != "cuda":
+            return parts
+        return [(batch.pin_memory(), weights) for batch, weights in parts]
+
+    def load(self, step: int) -> list[tuple[Batch, Tensor | None]]:
+        """This process's share of a step's batch in its parts, each with its samples' weights in L_cyc."""
+        settings, weights = self._settings, None
+        batches = self.batches["training"]
+        draws = batches.training(step, settings.batch_size, settings)
+        if self.cycle:
+            eligible = self.cycle.eligible(draws.timesteps, draws.text_dropped)
+            weights = sample_weights(eligible, draws.priorities, self._cycle_settings.images)
+        first, size = self._accelerator.process_index * settings.accumulation, self._micro_batch_size
+        parts = [slice(i * size, (i + 1) * size) for i in range(first, first + settings.accumulation)]
+        return [(batches.load(draws, part), None if weights is None else weights[part]) for part in parts]
+
+    def step(self, parts: list[tuple[Batch, Tensor | None]]) -> tuple[Tensor, float]:
+        """One optimizer step on the parts that `load` gives: the two losses, [2] on the device, and the learning rate.
+
+        A part without weights is trained on without L_cyc.
+        """
+        count = len(parts)
+        # Two terms have the same sum in either order, more of them have not.
+        side_by_side = count == 2 and self._accelerator.device.type == "cpu" and self._accelerator.num_processes == 1
+        backward = self._pool.map if side_by_side else map
+        told = sum(backward(partial(self._backward, count=count), range(1, count + 1), parts))
+        if self._settings.gradient_clip is not None:
+            self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.gradient_clip)
+        rate = self._lr_scheduler.get_last_lr()[0]
+        self.optimizer.step()
+        self._lr_scheduler.step()
+        self.optimizer.zero_grad()
+        if self._ema:
+            self._ema.step(self.denoiser.parameters())
+        return told, rate
+
+    def _backward(self, number: int, part: tuple[Batch, Tensor | None], count: int) -> Tensor:
+        """Add one part's gradient, the `number`th of `count`; the two losses' shares, [2]."""
+        batch, weights = part
+        waits = self._accelerator.no_sync(self._model) if number < count else nullcontext()
+        with waits:
+            with self._accelerator.autocast():
+                cycle = None if weights is None else self.cycle
+                pieces = losses(self._model, batch.to(self._accelerator.device), self._scheduler, cycle, weights)
+            # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
+            summed = pieces.cycle * (count * self._accelerator.num_processes)
+            self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
+        return torch.stack([pieces.denoising.detach(), summed.detach()]) / count
+
+    def _log(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
+        """Move finished steps' losses, averaged over the processes, into the history."""
+        told = self._accelerator.reduce(torch.stack([pieces for pieces, _ in pending]), "mean").tolist()
+        for (denoising, cycle), (_, rate) in zip(told, pending, strict=True):
+            step = len(history)
+            loss = _finite(denoising + self._cycle_settings.weight * cycle, "loss", step)
+            history.append(dict(zip(HISTORY, (step, loss, denoising, cycle, rate, None), strict=True)))
+
+    @torch.no_grad()
+    def validation_loss(self) -> float:
+        """Mean denoising loss over the first `train.validation_images` triplets, on fixed noise and timesteps."""
+        batches, device = self.batches["validation"], self._accelerator.device
+        count = min(self._settings.validation_images, len(batches))
+        total, stride = 0.0, self._micro_batch_size * self._accelerator.num_processes
+        if self._ema:
+            self._ema.store(self.denoiser.parameters())
+            self._ema.copy_to(self.denoiser.parameters())
+        for first in range(self._micro_batch_size * self._accelerator.process_index, count, stride):
+            batch = batches.load(batches.validation(first, min(self._micro_batch_size, count - first)))
+            with self._accelerator.autocast():  # alone: the processes may have unequally many batches here
+                piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
+            total += piece.item() * len(batch.timesteps)
+        if self._ema:
+            self._ema.restore(self.denoiser.parameters())
+        total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
+        return self._accelerator.reduce(total, "sum").item() / count
+
+
+def new_conditioner(
+    backbone: Backbone, fuser: str, fuser_hidden: int | str, fuser_residual: bool, condition_tokens: int, seed: int
+) -> Conditioner:
+    """A fuser with random weights that depend on the seed alone, sized by the backbone.
+
+    Args:
+        backbone: whose configurations give every size.
+        fuser: a key of `fusers.FUSERS`.
+        fuser_hidden: width of its hidden layer, or `matched` (see `fusers.hidden_width`).
+        fuser_residual: attention adds to its queries.
+        condition_tokens: tokens that condition the UNet.
+        seed: of the weights.
+
+    Raises:
+        InputError: the fuser can't be had at the backbone's sizes.
+    """
+    shapes = backbone.shapes(condition_tokens)
+    try:
+        with seeded(seed, "fuser"):
+            conditioner = Conditioner(
+                fuser, hidden_width(fuser, shapes, fuser_hidden), fuser_residual, **asdict(shapes)
+            )
+    except ValueError as error:
+        raise InputError(f"fuser {fuser} does not fit {backbone.folder}: {error}") from error
+    return conditioner.to(backbone.device)
+
+
+def new_cycle_loss(backbone: Backbone, settings: Cycle, pixels: int) -> CycleLoss | None:
+    """The cycle loss of the parameters `cycle`, or None where its weight is 0; `pixels` is the frames' size."""
+    if not settings.weight:
+        return None
+    preprocessing = backbone.differentiable_preprocessing(pixels)
+    return CycleLoss(backbone.vae, backbone.clip, backbone.scheduler, preprocessing, settings.max_amplification)
+
+
+def new_trainer(
+    backbone: Backbone,
+    conditioner: Conditioner,
+    triplets: pd.DataFrame,
+    embeddings: Embeddings,
+    settings: Train,
+    cycle: Cycle,
+    pixels: int,
+    seed: int,
+) -> Trainer:
+    """A trainer of the backbone's UNet and a conditioner on cached embeddings.
+
+    Args:
+        backbone: the networks.
+        conditioner: as `new_conditioner` makes it.
+        triplets: of both subsets.
+        embeddings: of all their sentences and images.
+        settings, cycle: the parameters `train` and `cycle`.
+        pixels: height and width of the frames.
+        seed: of all draws.
+
+    Raises:
+        InputError: a subset has no triplet.
+        ParameterError: see `Trainer`.
+    """
+    scaling, timesteps = backbone.vae.config.scaling_factor, backbone.scheduler.config.num_train_timesteps
+    batches = by_subset(embeddings, triplets, scaling, timesteps, seed)
+    denoiser = Denoiser(conditioner, backbone.unet)
+    loss = new_cycle_loss(backbone, cycle, pixels)
+    return Trainer(denoiser, backbone.scheduler, batches, settings, backbone.device, loss, cycle)
+
+
+def _finite(value: float, name: str, step: int) -> float:
+    if not math.isfinite(value):
+        raise ParameterError(f"the {name} is {value} at step {step}: lower train.learning_rate")
+    return value
+
+
+def check_device(settings: Train, device: torch.device) -> None:
+    """Refuse what a device can't do.
+
+    Raises:
+        ParameterError: it hasn't this precision, or doesn't serve several processes.
+    """
+    if settings.processes > 1 and device.type == "mps":
+        raise ParameterError(f"train.processes = {settings.processes}: an Apple GPU serves one process only")
+    if settings.precision == "fp16" and device.type == "cpu":
+        raise ParameterError("train.precision = 'fp16': a CPU has fp32 and bf16 only")
+    if (
+        settings.precision == "bf16"
+        and device.type == "cuda"
+        and not torch.cuda.is_bf16_supported(including_emulation=False)
+    ):
+        raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
+
+
+def _micro_batch_size(settings: Train, processes: int) -> int:
+    """Samples of a batch that one process takes at once."""
+    parts = processes * settings.accumulation
+    if settings.batch_size % parts:
+        raise ParameterError(
+            f"train.batch_size = {settings.batch_size}: can't be shared by {processes} processes in "
+            f"{settings.accumulation} parts each"
+        )
+    return settings.batch_size // parts
+
+
+def _with_implementation(fused: bool | None, optimizer: torch.optim.Optimizer, saved: dict) -> dict:
+    """An optimizer's saved state, for the implementation that is asked for now: a run may go on with another."""
+    return saved | {"param_groups": [group | {"fused": fused} for group in saved["param_groups"]]}
+
+
+def _parameter_groups(denoiser: Denoiser, settings: Train) -> list[dict]:
+    """UNet and fuser, each with its own learning rate; `baseline` has no fuser weights."""
+    groups = [{"params": list(denoiser.unet.parameters()), "lr": settings.learning_rate}]
+    if fuser := list(denoiser.conditioner.parameters()):
+        groups.append({"params": fuser, "lr": settings.fuser_learning_rate or settings.learning_rate})
+    return groups

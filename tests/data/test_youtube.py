@@ -1,0 +1,474 @@
+"""Every way in which a server can fail, against one on loopback: each ends in its class or in a good file."""
+
+import pickle
+import threading
+import time
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+
+from recipevis.config import load
+from recipevis.data import ffmpeg, video
+from recipevis.data.annotations import Recipe, Step
+from recipevis.data.download import LOG_COLUMNS, download, log_so_far
+from recipevis.data.sources.base import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
+from recipevis.data.sources.youtube import _MESSAGES, REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
+from recipevis.errors import InputError, SourceError
+
+
+class Server(ThreadingHTTPServer):
+    """Answers by the first word of a video's id; counts how often each was asked for."""
+
+    def __init__(self, content: bytes, short: bytes):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content, self.short, self.asked, self.cookies = content, short, {}, []
+        self.hang = threading.Event()
+        self.url = f"http://127.0.0.1:{self.server_port}/{{video_id}}.mp4"
+
+    def handle_error(self, request, client_address):
+        """A client that gives up is what some of the tests are about."""
+
+
+class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"
+
+    def log_message(self, *arguments):
+        pass
+
+    def do_HEAD(self):
+        self.do_GET()
+
+    def do_GET(self):
+        name = self.path.rpartition("/")[2].removesuffix(".mp4")  # of a proxy's whole address, too
+        self.server.cookies.append(self.headers.get("Cookie", ""))
+        count = self.server.asked[name] = self.server.asked.get(name, 0) + (self.command == "GET")
+        getattr(self, name.split("-")[0])(count)
+
+    def send(self, content: bytes, kind="video/mp4", status=200, length: int | None = None, **headers: str):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content) if length is None else length))
+        for key, value in headers.items():
+            self.send_header(key.replace("_", "-"), value)
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content)
+
+    def whole(self, count):
+        self.send(self.server.content)
+
+    def baking(self, count):
+        self.send(self.server.content, Set_Cookie="taste=sweet")
+
+    def status(self, count):
+        code = int(self.path.split("-")[1][:3])
+        self.send(b"no", "text/plain", code)
+
+    def later(self, count):
+        self.send(b"no", "text/plain", 429, Retry_After="7")
+
+    def once(self, count):
+        self.status_once(count, 503)
+
+    def status_once(self, count, code):
+        if count <= 1:
+            self.send(b"no", "text/plain", code)
+        else:
+            self.whole(count)
+
+    def busy(self, count):  # a refusal, then the video
+        self.status_once(count, 429)
+
+    def cut(self, count):
+        self.send(self.server.content[: len(self.server.content) // 2], length=len(self.server.content))
+        self.close_connection = True
+
+    def cutonce(self, count):
+        self.cut(count) if count <= 2 else self.whole(count)
+
+    def drip(self, count):
+        self.send(self.server.content[:10], length=len(self.server.content))
+        self.wfile.flush()
+        self.server.hang.wait(20)
+        self.close_connection = True
+
+    def long(self, count):  # more bytes than it says
+        self.send(self.server.content, length=len(self.server.content) - 50)
+        self.close_connection = True
+
+    def html(self, count):
+        self.send(b"<html><body>no video here</body></html>", "text/html")
+
+    def disguised(self, count):
+        self.send(b"<html><body>no video here</body></html>" * 50)
+
+    def empty(self, count):
+        self.send(b"")
+
+    def noise(self, count):
+        self.send(np.random.default_rng(0).bytes(50_000))
+
+    def short(self, count):
+        self.send(self.server.short if count <= 2 else self.server.content)
+
+    def shortgone(self, count):  # too short, and then an error; a request of yt-dlp's is two of these
+        self.send(self.server.short) if count <= 2 else self.send(b"no", "text/plain", 404)
+
+    def shortbusy(self, count):
+        self.send(self.server.short) if count <= 2 else self.send(b"no", "text/plain", 429)
+
+    def ever(self, count):  # too short whenever it is asked for
+        self.send(self.server.short)
+
+
+@pytest.fixture(scope="module")
+def contents(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("served")
+    pictures = np.random.default_rng(0).integers(0, 255, (12, 64, 64, 3), dtype=np.uint8)
+    for name, count in (("whole", 12), ("short", 4)):
+        ffmpeg.write(folder / f"{name}.mp4", pictures[:count], rate=2)
+    return (folder / "whole.mp4").read_bytes(), (folder / "short.mp4").read_bytes()
+
+
+@pytest.fixture
+def server(contents):
+    server = Server(*contents)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.hang.set()
+    server.shutdown()
+    server.server_close()
+
+
+def source(server, retries=1, backoff_s=0, timeout_s=1):
+    return YouTube(server.url, "b", retries, timeout_s, (0, 0), backoff_s)
+
+
+@pytest.mark.parametrize(
+    ("video_id", "kinds"),
+    [
+        ("status-404abcd", {"not_found"}),
+        ("status-410abcd", {"not_found"}),
+        ("status-403abcd", {"network", "other"}),
+        ("status-503abcd", {"network"}),
+        ("status-429abcd", {"rate_limited"}),
+        ("later-abcdefg", {"rate_limited"}),
+        ("cut-abcdefghi", {"network", "damaged"}),
+        ("drip-abcdefgh", {"network"}),
+        ("html-abcdefgh", {"damaged"}),
+        ("disguised-abc", {"damaged"}),
+        ("empty-abcdefg", {"damaged", "network"}),
+        ("noise-abcdefg", {"damaged"}),
+    ],
+)
+def test_a_failure_ends_in_its_class_and_leaves_no_file(server, video_id, kinds):
+    start, asked = time.monotonic(), source(server)
+    with pytest.raises(FetchError) as error:
+        asked.get(video_id)
+    assert error.value.kind in kinds, str(error.value)
+    assert time.monotonic() - start < 30
+    assert not list(asked.folder.glob("*.mp4"))
+
+
+@pytest.mark.parametrize(
+    "video_id", ["whole-abcdefg", "once-abcdefgh", "busy-abcdefgh", "cutonce-abcde", "long-abcdefgh"]
+)
+def test_what_passes_ends_in_a_good_file(server, video_id):
+    path = source(server, retries=3).get(video_id)
+    assert video.probe(path) == 6
+    if not video_id.startswith("long"):
+        assert path.read_bytes() == server.content
+
+
+def test_a_mirror_keeps_what_came_whole_and_nothing_else(server):
+    asked = source(server, retries=0)
+    assert asked.get("whole-abcdefg").read_bytes() == server.content
+    for video_id, kinds in (("status-404abcd", {"not_found"}), ("html-abcdefgh", {"damaged", "other"})):
+        with pytest.raises(FetchError) as error:
+            asked.get(video_id)
+        assert error.value.kind in kinds, str(error.value)
+    assert sorted(path.name for path in asked.folder.iterdir()) == [
+        ".failed",
+        ".pace.json",
+        ".pace.lock",
+        ".partial",
+        ".source",
+        "whole-abcdefg.mp4",
+    ]
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params/paper.yaml", "params/kitchen-large.yaml"])
+def test_the_committed_format_takes_a_mirrors_file_whose_height_is_not_known(server, root, name):
+    asked = YouTube(server.url, load(root / name).download.format, 0, 1, (0, 0), 0)
+    assert asked.get("whole-abcdefg").read_bytes() == server.content
+
+
+COOKIE_FILE = "# Netscape HTTP Cookie File\n127.0.0.1\tFALSE\t/\tFALSE\t0\twho\tme\n"
+
+
+def test_cookies_are_shown_and_the_users_file_stays_as_it_is(server, tmp_path, monkeypatch):
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIE_FILE)
+    monkeypatch.setenv("RECIPEVIS_COOKIES", str(file))
+    asked = source(server)
+    asked.get("baking-abcdef")
+    assert set(server.cookies) <= {"who=me", "who=me; taste=sweet"}
+    asked.get("whole-abcdefg")
+    assert sorted(server.cookies[-1].split("; ")) == ["taste=sweet", "who=me"], "what a server sets is kept for the run"
+    assert file.read_text() == COOKIE_FILE
+
+
+@pytest.mark.parametrize(
+    ("variable", "content", "told"),
+    [
+        ("RECIPEVIS_COOKIES", None, "no such file"),
+        ("RECIPEVIS_COOKIES", b'[{"domain": ".youtube.com"}]', "not JSON"),
+        ("RECIPEVIS_COOKIES", b"who=me", "can't be read"),
+        ("RECIPEVIS_COOKIES", b"\xff\xfe", "can't be read"),
+        ("RECIPEVIS_COOKIES", b"# Netscape HTTP Cookie File\n", "holds no cookies"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "netscape", "unsupported browser"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "firefox", "can't be read: could not find firefox"),
+    ],
+)
+def test_cookies_that_cannot_be_read_are_told_before_any_work(server, tmp_path, monkeypatch, variable, content, told):
+    file = tmp_path / "cookies.txt"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv(variable, content if isinstance(content, str) else str(file))
+    with pytest.raises(InputError, match=rf"^{variable}: .*{told}") as error:
+        source(server)
+    assert "\n" not in str(error.value)
+    assert file.exists() == isinstance(content, bytes)
+    assert server.asked == {}
+
+
+def test_another_process_has_what_the_environment_said_here(server, tmp_path, monkeypatch):
+    file = tmp_path / "cookies.txt"
+    file.write_text(COOKIE_FILE)
+    values = {"RECIPEVIS_COOKIES": str(file), "RECIPEVIS_PROXY": server.url[: server.url.rindex("/")], ASK_ALL: "1"}
+    with monkeypatch.context() as here:
+        for name, value in (values | {"RECIPEVIS_HOME": str(tmp_path / "here")}).items():
+            here.setenv(name, value)
+        made = YouTube("http://elsewhere.test/{video_id}.mp4", "b", 0, 1, (0, 0), 0)
+        sent = pickle.dumps(made)
+    file.unlink()
+    (made.folder / ".failed").mkdir()
+    (made.folder / ".failed/whole-abcdefg.json").write_text('{"kind": "not_found", "message": "no"}')
+    copy = pickle.loads(sent)
+    assert copy.folder == tmp_path / "here/videos" / made.folder.name
+    assert copy.get("whole-abcdefg").read_bytes() == server.content
+    assert "who\tme" in copy._cookies
+
+
+@pytest.mark.parametrize("name", ["100%", "%(id)s %d", "$HOME", "${HOME} $$"])
+def test_any_name_of_the_home(server, tmp_path, monkeypatch, name):
+    monkeypatch.setenv("RECIPEVIS_HOME", str(tmp_path / name))
+    path = source(server).get("whole-abcdefg")
+    assert tmp_path / name in path.parents
+    assert path.read_bytes() == server.content
+
+
+def test_no_server():
+    with pytest.raises(FetchError) as error:
+        YouTube("http://127.0.0.1:9/{video_id}.mp4", "b", 0, 5, (0, 0), 0).get("abcdefghijk")
+    assert error.value.kind == "network", str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("[youtube] x: Private video. Sign in if you've been granted access to this video", "private"),
+        ("[youtube] x: Video unavailable. This video has been removed by the uploader", "removed"),
+        ("[youtube] x: This video is no longer available because the account has been terminated", "removed"),
+        ("[youtube] x: Sign in to confirm your age. This video may be inappropriate", "age_or_country_locked"),
+        ("[youtube] x: The uploader has not made this video available in your country", "age_or_country_locked"),
+        ("[youtube] x: Sign in to confirm you’re not a bot. Use --cookies-from-browser", "login_or_bot_check"),
+        ("unable to download video data: HTTP Error 429: Too Many Requests", "rate_limited"),
+        ("[youtube] x: Video unavailable", "not_found"),
+        ("[generic] x: Unable to download webpage: HTTP Error 404: Not Found", "not_found"),
+        ("[youtube] x: Requested format is not available", "no_suitable_format"),
+        ("unable to download video data: The read operation timed out", "network"),
+        ("unable to download webpage: HTTP Error 503: Service Unavailable", "network"),
+        ("something new", "other"),
+    ],
+)
+def test_messages_have_their_kind(message, kind):
+    assert _kind(Exception(f"ERROR: {message}")) == kind
+    assert kind in ERRORS
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "unable to write data: [Errno 28] No space left on device",
+        "unable to open for writing: [Errno 122] Disk quota exceeded",
+        "Postprocessing: av_interleaved_write_frame(): No space left on device",
+    ],
+)
+def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch, message):
+    import yt_dlp
+
+    def full(self, *_):
+        raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
+    source = YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0), 0)
+    with pytest.raises(SourceError, match="the disk is full: make room") as error:
+        source.get("GLd3aX16zBg")
+    assert error.value.exit_status == 3
+
+
+def recipe(video_id: str) -> Recipe:
+    return Recipe(video_id, "training", "101", 6.0, (Step(0, 0.0, 1.0, "stir"), Step(1, 4.0, 6.0, "serve")))
+
+
+def test_too_short_is_asked_for_once_more_then_kept_with_a_flag(server, tmp_path):
+    table, _ = download(
+        [recipe("short-abcdef"), recipe("ever-abcdefg"), recipe("whole-abcdef")], source(server), 1, tmp_path
+    )
+    assert list(table.status) == ["ok"] * 3
+    assert list(table["flags"]) == ["", "short", ""]
+    assert list(table.duration_s) == [6, 2, 6]
+
+
+def test_a_short_one_is_kept_where_the_second_ask_fails_but_for_a_refusal(server, tmp_path):
+    recipes = [recipe("shortgone-a"), recipe("shortbusy-a")]
+    asked = source(server)
+    table, _ = download(recipes, asked, 1, tmp_path)
+    assert list(table.error) == ["", "rate_limited"]
+    assert list(table["flags"]) == ["short", ""]
+    assert table.duration_s[0] == 2
+    assert not (asked.folder / ".failed").exists()
+
+
+def test_what_failed_for_good_is_not_asked_for_again(server, tmp_path, monkeypatch):
+    ids = ["status-404abcd", "status-503abcd", "whole-abcdefg"]
+    kinds = []
+    for run in range(3):
+        if run == 2:
+            monkeypatch.setenv(ASK_ALL, "1")
+        before = dict(server.asked)
+        (tmp_path / str(run)).mkdir()
+        table, _ = download([recipe(name) for name in ids], source(server), 1, tmp_path / str(run))
+        kinds.append(list(table.error))
+        asked = {name for name in ids if server.asked.get(name, 0) > before.get(name, 0)}
+        assert asked == [set(ids), {"status-503abcd"}, {"status-404abcd", "status-503abcd"}][run]
+    assert kinds == [["not_found", "network", ""]] * 3
+
+
+def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, tmp_path):
+    ids = ["whole-abcdefg", *(f"status-429abc{number}" for number in range(4)), "whole-hijklmn"]
+    recipes, work = [recipe(name) for name in ids], tmp_path / "work"
+    work.mkdir()
+    with pytest.raises(SourceError, match=r"5 refusals in a row.*RECIPEVIS_COOKIES.*run the same again") as error:
+        download(recipes, source(server), 1, work)
+    assert error.value.exit_status == 3
+    assert server.asked.get("whole-hijklmn") is None
+    assert sum(count for name, count in server.asked.items() if "429" in name) == REFUSALS_IN_A_ROW
+    assert [path.stem for path in work.glob("*.json")] == ["whole-abcdefg"]  # no refused video counts as tried
+    log = log_so_far(recipes, work)
+    assert list(log.columns) == list(LOG_COLUMNS)
+    assert [tuple(row) for row in log[["video_id", "error"]].to_numpy()] == [
+        ("whole-abcdefg", ""),
+        ("status-429abc0", "rate_limited"),
+        ("status-429abc1", "rate_limited"),
+    ]
+    with pytest.raises(SourceError):
+        download(recipes, source(server), 1, work)
+    assert server.asked["whole-abcdefg"] <= 2  # in the store
+
+
+def test_no_network_stops_the_stage_and_the_same_command_goes_on(server, tmp_path):
+    url = "http://127.0.0.1:9/{video_id}.mp4"
+    recipes = [recipe(f"whole-{number:05d}") for number in range(UNANSWERED_IN_A_ROW + 5)]
+    unplugged = YouTube(url, "b", 0, 1, (0, 0), 0)
+    asked, ask = [], unplugged._ask
+    unplugged._ask = lambda video_id, folder: (asked.append(video_id), ask(video_id, folder))[1]
+    with pytest.raises(SourceError, match=r"no answer for 20 videos in a row.*Is there a network\?.*the same") as error:
+        download(recipes, unplugged, 1, tmp_path)
+    assert error.value.exit_status == 3
+    assert url in str(error.value)
+    assert "\n" not in str(error.value)
+    assert len(set(asked)) == UNANSWERED_IN_A_ROW
+    assert set(log_so_far(recipes, tmp_path).error) == {"network"}
+    table, _ = download(recipes, source(server), 1, tmp_path)
+    assert set(table.status) == {"ok"}, "none counts as tried"
+
+
+def test_an_answer_between_begins_the_count_anew(tmp_path):
+    pace = Pace(tmp_path / "pace.json", "a", (0, 0), 0)
+    for between in (pace.answered, lambda: pace.refused(FetchError("rate_limited", "no"))):
+        for _ in range(UNANSWERED_IN_A_ROW - 1):
+            pace.unanswered("down")
+        between()
+    for _ in range(UNANSWERED_IN_A_ROW - 1):
+        pace.unanswered("down")
+    with pytest.raises(SourceError, match="Is there a network"):
+        pace.unanswered("down")
+    pace.answered()  # another worker's, that was under way
+    with pytest.raises(SourceError):
+        pace.wait()
+
+
+def test_one_refused_video_stops_nothing(server, tmp_path):
+    ids = ["status-429abcd", "whole-abcdefg", "status-429efgh", "whole-hijklmn", "status-429ijkl"]
+    table, _ = download([recipe(name) for name in ids], source(server), 1, tmp_path)
+    assert list(table.error) == ["rate_limited", "", "rate_limited", "", "rate_limited"]
+
+
+def test_pauses_grow_and_the_server_may_ask_for_longer_ones(tmp_path, monkeypatch, capsys):
+    now, slept = [1000.0], []
+    monkeypatch.setattr(time, "time", lambda: now[0])
+
+    def sleep(seconds):
+        slept.append(seconds)
+        now[0] += seconds
+
+    monkeypatch.setattr(time, "sleep", sleep)
+    pace = Pace(tmp_path / "pace.json", "a", (0, 0), 10)
+    waits = []
+    for retry_after_s in (0, 0, 50, 0):
+        pace.refused(FetchError("rate_limited", "no", retry_after_s))
+        slept.clear()
+        pace.wait()
+        waits.append(round(sum(slept)))
+    assert waits == [10, 20, 50, 80]
+    told = [f"rate_limited: pausing {wait} s, {number} of 5" for number, wait in enumerate(waits, start=1)]
+    assert capsys.readouterr().out.splitlines() == told
+    assert max(slept) <= 1  # so that a worker learns soon that another has given up
+    with pytest.raises(SourceError):
+        pace.refused(FetchError("rate_limited", "no"))
+    with pytest.raises(SourceError):
+        Pace(tmp_path / "pace.json", "a", (0, 0), 10).wait()  # another process of this run
+    Pace(tmp_path / "pace.json", "b", (0, 0), 10).wait()  # the next run
+
+
+def test_between_two_videos_there_is_a_pause(tmp_path, monkeypatch):
+    slept = []
+    now = [0.0]
+    monkeypatch.setattr(time, "time", lambda: now[0])
+    monkeypatch.setattr(time, "sleep", lambda seconds: (slept.append(seconds), now.__setitem__(0, now[0] + seconds)))
+    pace = Pace(tmp_path / "pace.json", "a", (5, 10), 60)
+    pace.wait()
+    assert slept == []
+    for _ in range(3):
+        slept.clear()
+        pace.wait()
+        assert 5 <= sum(slept) <= 10
+
+
+def test_the_seconds_that_a_server_asks_for_are_heard(server):
+    asked = source(server)
+    asked._pace.refused = lambda error: heard.append(error.retry_after_s)
+    heard = []
+    for video_id in ("later-abcdefg", "status-429abcd"):
+        with pytest.raises(FetchError):
+            asked.get(video_id)
+    assert heard == [7, 7, 0, 0]
+
+
+def test_classes_are_closed():
+    assert not PERMANENT & REFUSALS
+    assert PERMANENT | REFUSALS | {kind for kind, _ in _MESSAGES} <= ERRORS.keys()

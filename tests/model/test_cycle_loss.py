@@ -1,0 +1,147 @@
+"""The cycle loss: its value by a loop, its gradient by finite differences, who takes part, what stays frozen."""
+
+import hashlib
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from recipevis.model.conditions import Embedded
+from recipevis.model.cycle_loss import CycleLoss, sample_weights
+from recipevis.model.denoiser import Denoiser
+from recipevis.model.networks import Backbone
+from recipevis.model.schedule import predicted_original
+from recipevis.training.trainer import new_conditioner
+
+PIXELS, SIDE = 32, 4
+
+
+@pytest.fixture
+def backbone(tiny_backbone) -> Backbone:
+    return Backbone(tiny_backbone)
+
+
+def cycle_loss(backbone: Backbone, limit: float | None = None) -> CycleLoss:
+    return CycleLoss(
+        backbone.vae, backbone.clip, backbone.scheduler, backbone.differentiable_preprocessing(PIXELS), limit
+    )
+
+
+@pytest.fixture
+def batch():
+    random = torch.Generator().manual_seed(0)
+    noisy, prediction = (torch.randn(4, 4, SIDE, SIDE, generator=random) for _ in range(2))
+    text = F.normalize(torch.randn(4, 16, generator=random), dim=-1)
+    return noisy, prediction, torch.tensor([5, 200, 400, 560]), text
+
+
+def test_value_by_a_loop_over_samples(backbone, batch):
+    noisy, prediction, timesteps, text = batch
+    cycle = cycle_loss(backbone)
+    weights = torch.tensor([0.25, 0.0, 0.5, 0.125])
+    value = cycle(noisy, prediction, timesteps, text, weights).item()
+    expected = 0.0
+    for i in range(4):
+        one = slice(i, i + 1)
+        original = predicted_original(backbone.scheduler, noisy[one], prediction[one], timesteps[one])
+        picture = backbone.vae.decode(original / backbone.vae.config.scaling_factor).sample[0]
+        grey = ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
+        pixels = backbone.processor(grey, return_tensors="pt").pixel_values  # Pillow's path
+        features = backbone.clip.get_image_features(pixel_values=pixels).pooler_output[0]
+        expected += weights[i].item() * (1 - F.cosine_similarity(features, text[i], dim=0).item())
+    assert value == pytest.approx(expected, abs=2e-4)
+
+
+def test_gradient_reaches_unet_and_fuser_and_no_frozen_weight(backbone):
+    random = torch.Generator().manual_seed(1)
+    conditioner = new_conditioner(backbone, "attend_to_image", 4, True, 3, seed=0)
+    denoiser, cycle = Denoiser(conditioner, backbone.unet), cycle_loss(backbone)
+    shapes = backbone.shapes(3)
+    embedded = Embedded(
+        *(
+            torch.randn(2, *size, generator=random)
+            for size in (
+                (shapes.text_tokens, shapes.text_width),
+                (shapes.text_width,),
+                (shapes.image_tokens, shapes.image_width),
+                (shapes.image_width,),
+            )
+        )
+    )
+    noisy, timesteps = torch.randn(2, 4, SIDE, SIDE, generator=random), torch.tensor([10, 100])
+    text = F.normalize(torch.randn(2, 16, generator=random), dim=-1)
+    before = frozen_hash(backbone)
+    cycle(noisy, denoiser(noisy, timesteps, embedded), timesteps, text, torch.full((2,), 0.5)).backward()
+    for name, weight in denoiser.named_parameters():
+        assert weight.grad is not None, name
+        assert weight.grad.isfinite().all(), name
+    assert any(weight.grad.abs().max() > 0 for weight in conditioner.parameters())
+    assert any(weight.grad.abs().max() > 0 for weight in backbone.unet.parameters())
+    assert all(weight.grad is None and not weight.requires_grad for weight in cycle.parameters())
+    assert frozen_hash(backbone) == before
+
+
+def frozen_hash(backbone: Backbone) -> str:
+    digest = hashlib.sha256()
+    for network in (backbone.vae, backbone.clip):
+        for weight in network.state_dict().values():
+            digest.update(weight.numpy().tobytes())
+    return digest.hexdigest()
+
+
+def test_the_decoders_activations_are_not_kept(backbone):
+    cycle_loss(backbone)
+    assert backbone.vae.is_gradient_checkpointing
+
+
+def test_gradient_by_finite_differences(backbone, batch, monkeypatch):
+    """In float64 and with rounding and clamping out of the way, whose gradients are straight-through by design."""
+    monkeypatch.setattr("recipevis.images.round_straight_through", lambda values: values)
+    monkeypatch.setattr("recipevis.images.clamp_straight_through", lambda values: values)
+    monkeypatch.setattr("recipevis.model.cycle_loss.clamp_straight_through", lambda values: values)
+    monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
+    cycle = cycle_loss(backbone).double()
+    cycle.scheduler.alphas_cumprod = cycle.scheduler.alphas_cumprod.double()
+    noisy, prediction, timesteps, text = (x.double() if x.is_floating_point() else x for x in batch)
+    weights = torch.tensor([0.5, 0.0, 0.25, 0.0], dtype=torch.float64)
+    leaf = prediction.requires_grad_()
+    cycle(noisy, leaf, timesteps, text, weights).backward()
+    assert not leaf.grad[1].any()
+    step = 1e-5
+    for index in [(0, 0, 0, 0), (0, 3, 2, 1), (2, 1, 3, 3)]:
+        moved = []
+        for sign in (1, -1):
+            shifted = prediction.detach().clone()
+            shifted[index] += sign * step
+            moved.append(cycle(noisy, shifted, timesteps, text, weights).item())
+        assert leaf.grad[index].item() == pytest.approx((moved[0] - moved[1]) / (2 * step), rel=1e-3, abs=1e-9)
+
+
+def test_only_little_amplified_samples_with_their_sentence_are_eligible(backbone):
+    timesteps, dropped = torch.tensor([10, 562, 563, 10]), torch.tensor([False, False, False, True])
+    assert cycle_loss(backbone, 2).eligible(timesteps, dropped).tolist() == [True, True, False, False]
+    assert cycle_loss(backbone, None).eligible(timesteps, dropped).tolist() == [True, True, True, False]
+
+
+@pytest.mark.parametrize("images", [1, 2, 5, None])
+def test_weights_keep_the_expected_loss(images):
+    """Over all orders of priority, the mean weighted sum is the mean over the batch with zero for the ineligible."""
+    from itertools import permutations
+
+    eligible, values = torch.tensor([True, False, True, True]), torch.tensor([1.0, 10.0, 2.0, 4.0])
+    sums = []
+    for order in permutations(range(4)):
+        weights = sample_weights(eligible, torch.tensor(order, dtype=torch.float), images)
+        assert (weights > 0).sum() == min(3, images or 3)
+        assert not weights[1]
+        sums.append((weights * values).sum().item())
+    assert sum(sums) / len(sums) == pytest.approx((1 + 2 + 4) / 4)
+
+
+def test_nothing_eligible_costs_nothing(backbone, batch):
+    noisy, prediction, timesteps, text = batch
+    leaf = prediction.requires_grad_()
+    value = cycle_loss(backbone)(noisy, leaf, timesteps, text, sample_weights(torch.zeros(4).bool(), torch.rand(4), 4))
+    value.backward()
+    assert value == 0
+    assert not leaf.grad.any()

@@ -1,0 +1,93 @@
+"""The paper's configuration at its published sizes, on untrained networks: embed, train with L_cyc, draw.
+
+What can be proved without the weights: that every shape fits, and that it fits into memory at batch 1.
+"""
+
+import gc
+import math
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+from PIL import Image
+
+from recipevis import images
+from recipevis.config import Parameters, load
+from recipevis.embeddings import writer
+from recipevis.embeddings.writer import Embeddings
+from recipevis.fusers.base import Shapes
+from recipevis.model.backbone import sources, untrained
+from recipevis.model.networks import Backbone
+from recipevis.randomness import generator
+from recipevis.sampling.pipeline import assemble
+from recipevis.training.trainer import new_conditioner, new_trainer
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def paper(root) -> Parameters:
+    return load(root / "params" / "paper.yaml")
+
+
+@pytest.fixture(scope="module")
+def backbone_folder(paper, tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("paper") / "backbone"
+    sources.at_random(paper.backbone.random, folder)
+    gc.collect()
+    return folder
+
+
+@pytest.fixture(scope="module")
+def table(paper, tmp_path_factory) -> pd.DataFrame:
+    folder, random, rows = tmp_path_factory.mktemp("frames"), np.random.default_rng(0), []
+    for subset in ("training", "validation"):
+        path = str(folder / f"{subset}.png")
+        picture = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        images.square(Image.fromarray(picture), paper.frames.pixels, "squash").save(path)
+        rows.append((subset, f"add the {subset} salt", path, ""))
+    return pd.DataFrame(rows, columns=["subset", "sentence", "image", "previous_image"])
+
+
+def test_weights_are_as_many_as_published(paper):
+    """Counted on the meta device: nothing is allocated. UNet: 859,520,964, as in Stable Diffusion v1-4."""
+    with torch.device("meta"):
+        networks = untrained.make(paper.backbone.random)
+    weights = {name: sum(w.numel() for w in network.parameters()) for name, network in networks.items()}
+    assert weights == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "clip": 427_616_513}
+
+
+def test_embeds_trains_and_draws(paper, backbone_folder, table, tmp_path):
+    backbone = Backbone(backbone_folder)
+    assert backbone.shapes(paper.condition_tokens) == Shapes(77, 768, 257, 1024, 3, 768)
+    blank = images.blank(paper.frames.pixels, paper.frames.blank)
+    writer.embed(table["sentence"], table["image"], backbone, blank, 3, tmp_path / "cache")
+    cache = Embeddings(tmp_path / "cache")
+    assert cache.text_tokens.shape[1:] == (77, 768)
+    assert cache.image_tokens.shape[1:] == (257, 1024)
+    assert cache.latent_mean.shape[1:] == cache.latent_logvar.shape[1:] == (4, 32, 32)
+    assert cache.text_projected.shape[1:] == (768,)
+
+    kept = {"dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}  # so that the one sample takes part
+    settings = paper.train.model_copy(update={"batch_size": 1, "validation_images": 1, "precision": "fp32"} | kept)
+    cycle = paper.cycle.model_copy(update={"max_amplification": None})
+    conditioner = new_conditioner(backbone, "attend_to_image", 64, True, paper.condition_tokens, 0)
+    AcceleratorState._reset_state()
+    trainer = new_trainer(backbone, conditioner, table, cache, settings, cycle, paper.frames.pixels, paper.seed)
+    for step in range(2):
+        [(batch, weights)] = trainer.load(step)
+        denoising, of_cycle = trainer.step([(batch, weights)])[0].tolist()
+        assert math.isfinite(denoising)
+        assert 0 < of_cycle < 2
+        denoising, of_cycle = trainer.step([(batch, None)])[0].tolist()
+        assert math.isfinite(denoising)
+        assert of_cycle == 0
+    del trainer
+    gc.collect()
+
+    pipeline = assemble(backbone, conditioner, backbone.unet, paper.frames.pixels, paper.frames.blank)
+    drawn = pipeline(["add the salt"], [blank], [generator(0)], 2, paper.sample.guidance)
+    assert drawn.shape == (1, 256, 256, 3)

@@ -1,0 +1,240 @@
+import html.parser
+import json
+import re
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from recipevis.evaluation import scores
+from recipevis.evaluation.glossary import METRICS
+from recipevis.report import page as page_module
+from recipevis.report import plots
+
+NASTY = "<script>alert(\"x\")</script> & 'more'"
+
+
+def entry(mean, low=None, high=None):
+    return {"mean": mean, "low": low, "high": high}
+
+
+def group(level, videos=3):
+    names = ("clip_l2", "clip_cosine", "psnr", "ssim", "ssim_uniform")
+    metrics = {name: entry(level, level - 0.5, level + 0.5) for name in names}
+    return {**metrics, "images": 6, "videos": videos, "psnr_capped": 0}
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """What `report.page` takes: a recipe of three steps, the last two not scored, and one of a single step."""
+    levels = {
+        "model": 5.0,
+        "wrong_previous": 4.5,
+        "copy_previous": 9.0,
+        "mean_image": 4.0,
+        "other_recipe": 3.0,
+        "untouched_backbone": 2.0,
+    }
+    rows = {
+        row: {mode: {name: group(level) for name in scores.GROUPS} for mode in scores.MODES}
+        for row, level in {**levels, "vae_round_trip": 30.0}.items()
+    }
+    rows["model"]["teacher_forced"] = {name: group(6.0) for name in scores.GROUPS}
+    rows["vae_round_trip"]["autoregressive"]["all"]["psnr_capped"] = 4
+    experiment = {"fuser": "concat", "seed": 3, "cycle_weight": 0.5, "data_hash": "ab12" * 16, "steps": 1234}
+    experiment["backbone"] = {"source": "hub", "stable_diffusion": "a/b@1", "clip": NASTY}
+    drawn, table = tmp_path / "samples", []
+    for video, step, scored in [("a", 0, 1), ("a", 1, 0), ("a", 2, 0), ("b", 0, 1)]:
+        sample = f"{video}_{step:02d}"
+        for folder in ("autoregressive", *(["teacher_forced", "true"] if scored else [])):
+            path = drawn / folder / f"{sample}.png"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.new("RGB", (16, 16), (250, 50 * step, 0)).save(path)
+        image = str(drawn / "true" / f"{sample}.png") if scored else ""
+        table.append([sample, "113", video, step, f"stir {NASTY}", image, "", scored])
+    columns = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
+    Image.new("RGB", (32, 20)).save(tmp_path / "curve.png")
+    counts = {"videos": 1333, "videos_with_frames": 24, "steps": 10337, "triplets": 181, "dropped": {NASTY: 7}}
+    counts["recipe_types"] = {
+        NASTY: {"videos": 1333, "videos_with_frames": 24, "steps": 10337, "triplets": 181},
+        "113": {"videos": 4_321, "videos_with_frames": 0, "steps": 20, "triplets": 0},
+    }
+    return {
+        "result": {"experiment": experiment, "clip_norm": 27.123, "rows": rows},
+        "samples": pd.DataFrame(table, columns=columns),
+        "drawn": drawn,
+        "strips": 12,
+        "training": {
+            "loss": 0.125,
+            "validation_loss": None,
+            "fuser_parameters": 123456,
+            "unet_parameters": 9,
+            "steps": 1,
+        },
+        "dataset": {name: {"recipe_types": 89} for name in ("training", "validation")},
+        "survivors": {"training": counts, "validation": {**counts, "dropped": {}}, "hash": "ab12" * 16},
+        "plots": {"train": tmp_path / "curve.png", "drift": tmp_path / "curve.png"},
+    }
+
+
+class Page(html.parser.HTMLParser):
+    """The page as a browser's parser sees it: tags, attributes that load something, and the text outside of style."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.loads, self.alts, self.texts, self.open = [], [], [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        self.open.append(tag)
+        attributes = dict(attributes)
+        self.loads += [attributes[name] for name in ("src", "href", "srcset", "data") if name in attributes]
+        self.alts += [attributes["alt"]] if "alt" in attributes else []
+        assert not [name for name in attributes if name.startswith("on")]
+
+    def handle_endtag(self, tag):
+        while self.open and self.open.pop() != tag:
+            pass
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.texts.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.texts).split())
+
+
+def test_the_page_needs_nothing_else(inputs):
+    page = Page(page_module.page(**inputs))
+    assert page.loads
+    assert all(load.startswith("data:image/") for load in page.loads)
+    source = page_module.page(**inputs)
+    assert not re.search(r"https?:|@import|url\(", source)
+
+
+def test_what_is_shown_is_escaped(inputs):
+    source = page_module.page(**inputs)
+    page = Page(source)
+    assert "script" not in page.tags
+    assert "<script" not in source
+    assert page.text.count("<script>alert") == 4 + 1 + 1 + 2  # sentences, the backbone's id, the reason, two types
+    assert sum("<script>alert" in alt for alt in page.alts) == 8  # four steps of three pictures, four missing
+
+
+def test_pictures_have_a_text_and_missing_ones_a_reason(inputs):
+    page = Page(page_module.page(**inputs))
+    assert page.tags.count("img") == len(page.alts) == 2 + 8
+    assert all(page.alts)
+    assert page.text.count("not scored: a true frame is missing") == 2
+    assert page.text.count("not drawn: a true frame is missing") == 2
+
+
+def test_numbers_stand_beside_floors_and_ceiling(inputs):
+    text = Page(page_module.page(**inputs)).text
+    assert "5.00 ahead" not in text
+    assert text.count("PSNR, dB") == 1 + 2 + 1  # tile, two tables, the explanation
+    assert text.count("higher is better ↑") == 2 * 3
+    assert text.count("; higher is better.") == 3
+    assert text.count("; lower is better.") == 2
+    assert text.count("4.50 to 5.50") == 3 + 2 * 3  # three tiles of two digits, two tables
+    for name in ("VAE round trip", "Previous image, copied", "Mean training image", "Another recipe's frame"):
+        assert text.count(name) == 2
+    assert "vae round trip 4 of 6" in text
+    assert "27.12 long on average" in text
+
+
+def test_a_floor_that_is_no_worse_is_marked(inputs):
+    source = page_module.page(**inputs)
+    marked = re.findall(r'<span class="ahead" title="[^"]*">([^<]*)</span>', source)
+    # PSNR and the two SSIMs: higher is better, 9 beats the model's 5. The two distances: 4, 3 and 2 do.
+    assert sorted(set(marked)) == ["2.00", "3.00", "4.00", "9.00", "9.000"]
+    assert len(marked) == 2 * (3 + 2 * 3)
+    text = Page(source).text
+    assert text.count("better than 1 of 4 floors") == 2
+    assert text.count("better than 3 of 4 floors") == 2
+
+
+def test_bars_lie_inside_their_column(inputs):
+    bars = re.findall(
+        r'<i style="left:([\d.]+)%;width:([\d.]+)%"></i><b style="left:([\d.]+)%">', page_module.page(**inputs)
+    )
+    assert len(bars) == 2 * 8 * 5
+    for left, width, mean in (map(float, bar) for bar in bars):
+        assert 0 <= left <= mean <= left + width <= 100.1
+    assert min(float(left) for left, _, _ in bars) == 0
+
+
+def test_small_distances_have_more_digits(inputs):
+    for modes in inputs["result"]["rows"].values():
+        for groups in modes.values():
+            for entries in groups.values():
+                entries["clip_l2"] = entry(0.01234, 0.01111, 0.01357)
+    assert Page(page_module.page(**inputs)).text.count("0.0111 to 0.0136") == 1 + 2 * 8
+
+
+def test_one_video_has_no_interval(inputs):
+    rows = inputs["result"]["rows"]
+    for modes in rows.values():
+        for groups in modes.values():
+            for name in groups:
+                groups[name] = group(5.0, videos=1)
+                for metric in ("clip_l2", "clip_cosine", "psnr", "ssim", "ssim_uniform"):
+                    groups[name][metric] = entry(5.0)
+    rows["other_recipe"]["autoregressive"]["all"]["psnr"] = entry(None)
+    text = Page(page_module.page(**inputs)).text
+    assert "one video: no interval" in text
+    assert "– no image" in text
+    assert "validation video." in text
+
+
+def test_every_metric_that_is_reported_is_explained():
+    table = pd.DataFrame([{"picture": "", "sample_id": "", "video_id": "", "step": 0}])
+    computed = [f"{encoder}_{name}" for encoder in ("clip", "encoder") for name in scores._OF_VECTORS]
+    columns = [*computed, *scores._OF_IMAGES, "clip_norm"]
+    assert set(scores.metric_names(table.assign(**dict.fromkeys(columns, 0.0)))) == METRICS.keys()
+    assert set(scores.HEADLINE) == set(plots._DRIFTING)
+
+
+def test_a_second_encoder_has_its_columns(inputs):
+    for modes in inputs["result"]["rows"].values():
+        for groups in modes.values():
+            for entries in groups.values():
+                entries.update(encoder_l2=entry(1.0, 0.5, 1.5), encoder_cosine=entry(1.0, 0.5, 1.5))
+    inputs["result"]["encoder_norm"] = 10.0
+    text = Page(page_module.page(**inputs)).text
+    assert text.count("second CLIP cosine") == 2 + 1
+    for norm in ("27.12", "10"):
+        assert text.count(f"; the true frames' vectors are {norm} long on average; lower is better.") == 1
+
+
+def test_strips_can_be_limited_or_left_out(inputs):
+    assert "The first 1 of 2 validation recipes" in Page(page_module.page(**inputs | {"strips": 1})).text
+    assert "No strips were asked for" in Page(page_module.page(**inputs | {"strips": 0})).text
+
+
+def test_the_folder(inputs, tmp_path):
+    folder = tmp_path / "reports"
+    result = inputs["result"]
+    page_module.write(folder, **inputs)
+    assert json.loads((folder / "evaluation.json").read_text()) == result
+    sheet = np.asarray(Image.open(folder / "contact_sheet.png")).astype(int)
+    assert (abs(sheet - (250, 0, 0)).sum(-1) == 0).sum() == 4 * 128 * 128  # a first step, true and drawn, twice
+    first = {file.name: file.read_bytes() for file in folder.iterdir()}
+    page_module.write(folder, **inputs)
+    assert first == {file.name: file.read_bytes() for file in folder.iterdir()}
+
+
+def test_pictures_on_the_page_are_the_drawn_ones(inputs):
+    import base64
+    import io
+
+    page = Page(page_module.page(**inputs))
+    pictures = [Image.open(io.BytesIO(base64.b64decode(load.split(",")[1]))) for load in page.loads]
+    strip = [picture.getpixel((8, 8)) for picture in pictures if picture.size == (16, 16)]
+    expected = [(250, 0, 0)] * 3 + [(250, 50, 0), (250, 100, 0)] + [(250, 0, 0)] * 3
+    assert all(
+        abs(a - b) < 12 for got, want in zip(strip, expected, strict=True) for a, b in zip(got, want, strict=True)
+    )

@@ -1,0 +1,99 @@
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from recipevis.report import plots
+
+
+def history(steps, cycle=np.nan):
+    step = np.arange(1, steps + 1)
+    validation = np.where(step % 10 == 0, 1 / step, np.nan)
+    return pd.DataFrame({"step": step, "loss": 1 / step, "cycle": cycle, "validation_loss": validation})
+
+
+def drifting(steps):
+    table = pd.DataFrame({"step": np.arange(steps), "images": np.arange(steps, 0, -1)})
+    for metric in ("clip_l2", "clip_cosine", "psnr", "ssim"):
+        table[metric] = table[f"teacher_forced_{metric}"] = np.linspace(1, 2, steps)
+    return table
+
+
+def ink(path, colour):
+    """How many pixels have about this colour, e.g. a curve's."""
+    pixels = np.asarray(Image.open(path).convert("RGB")).astype(int)
+    wanted = [int(colour[i : i + 2], 16) for i in (1, 3, 5)]
+    return int((abs(pixels - wanted).sum(-1) < 12).sum())
+
+
+@pytest.mark.parametrize("steps", [0, 1, 2, 150])
+def test_training_curve(tmp_path, steps):
+    path = tmp_path / "train.png"
+    plots.training_curve(history(steps), path)
+    assert Image.open(path).format == "PNG"
+    assert (ink(path, plots.FORCED) > 0) == (steps >= 10)  # validated every 10 steps
+    assert (ink(path, plots.MODEL) > 0) == (steps > 0)
+
+
+@pytest.mark.parametrize(("steps", "apart"), [(7, 1), (500, 100), (4000, 1000), (100_000, 20_000)])
+def test_ticks_of_the_training_curve_are_round(tmp_path, monkeypatch, steps, apart):
+    drawn = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    plots.training_curve(history(steps).assign(step=range(steps)), tmp_path / "train.png")
+    (axes,) = drawn[0].axes
+    low, high = axes.get_xlim()
+    ticks = [tick for tick in axes.xaxis.get_major_locator().tick_values(low, high) if low <= tick <= high]
+    assert set(np.diff(ticks)) == {apart}
+    assert axes.xaxis.get_major_formatter()(20_000) == "20,000"
+    assert axes.lines[0].get_xdata()[-1] == steps  # people count from 1
+
+
+def test_the_cycle_loss_is_drawn_where_there_is_one(tmp_path):
+    plots.training_curve(history(100), tmp_path / "without.png")
+    plots.training_curve(history(100, cycle=0.0), tmp_path / "off.png")
+    plots.training_curve(history(100, cycle=0.5), tmp_path / "with.png")
+    without, off, drawn = (ink(tmp_path / f"{name}.png", plots.FAINT) for name in ("without", "off", "with"))
+    assert abs(without - off) < 10
+    assert drawn > without + 500
+
+
+def test_a_history_read_from_an_empty_file(tmp_path):
+    (tmp_path / "train.csv").write_text("step,loss,denoising,cycle,learning_rate,validation_loss\n")
+    plots.training_curve(pd.read_csv(tmp_path / "train.csv"), tmp_path / "train.png")
+    assert Image.open(tmp_path / "train.png").width > 100
+
+
+@pytest.mark.parametrize("steps", [1, 16])
+def test_drift(tmp_path, steps):
+    path = tmp_path / "drift.png"
+    plots.drift(drifting(steps), path)
+    assert ink(path, plots.MODEL) > 0
+    assert ink(path, plots.FORCED) > 0
+
+
+def test_the_same_numbers_give_the_same_bytes(tmp_path):
+    for name in ("a", "b"):
+        plots.drift(drifting(5), tmp_path / f"{name}.png")
+        plots.training_curve(history(50), tmp_path / f"{name}_train.png")
+    assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert (tmp_path / "a_train.png").read_bytes() == (tmp_path / "b_train.png").read_bytes()
+
+
+def test_a_long_history_is_thinned_to_window_means():
+    steps = 25
+    history = pd.DataFrame(
+        {
+            "step": range(steps),
+            "loss": np.arange(steps) * 2.0,
+            "denoising": 1.0,
+            "cycle": 0.0,
+            "learning_rate": 1e-3,
+            "validation_loss": [7.0 if step == 11 else None for step in range(steps)],
+        }
+    )
+    short = plots.thinned(history, rows=10)  # windows of three, and one left over
+    assert short["step"].tolist() == [2, 5, 8, 11, 14, 17, 20, 23, 24]
+    assert short["loss"].tolist() == [2.0, 8.0, 14.0, 20.0, 26.0, 32.0, 38.0, 44.0, 48.0]
+    assert short["validation_loss"].dropna().tolist() == [7.0]
+    pd.testing.assert_frame_equal(plots.thinned(history, rows=25), history)
+    assert plots.thinned(history.head(0)).empty

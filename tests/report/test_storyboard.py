@@ -1,0 +1,107 @@
+import itertools
+
+import numpy as np
+import pytest
+from PIL import ImageFont
+
+from recipevis.report import storyboard
+
+SENTENCES = [
+    "add oil",
+    "pour the egg and milk mixture over the bread and let it soak for ten minutes, then turn it " * 4,
+    "Pneumonoultramicroscopicsilicovolcanoconiosis" * 3,
+    "crème brûlée: añadir 2 ½ tazas de azúcar; варить до готовности — 180 °C",
+    "stir\tthe  pot\nslowly \x07 \u200b",
+    "日本語のレシピを書きます" * 8,
+    "e\u0301" + "f" * 200,
+]
+
+
+def captions(count):
+    return list(itertools.islice(itertools.cycle(SENTENCES), count))
+
+
+def pictures(count, height=48, width=64):
+    return [np.full((height, width, 3), (40 * index % 250, 90, 200), np.uint8) for index in range(count)]
+
+
+def overlap(a, b):
+    return max(a[0], b[0]) < min(a[2], b[2]) and max(a[1], b[1]) < min(a[3], b[3])
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 6, 7, 40])
+@pytest.mark.parametrize("width", [32, 256])
+def test_nothing_overlaps_and_nothing_lies_outside(count, width):
+    layout = storyboard.arrange(captions(count), width, width)
+    boxes = [box for cell in layout.cells for box in (cell.picture, cell.number, *cell.boxes)]
+    assert len(layout.cells) == count
+    assert all(
+        0 <= left < right <= layout.width and 0 <= top < bottom <= layout.height for left, top, right, bottom in boxes
+    )
+    assert not [pair for pair in itertools.combinations(boxes, 2) if overlap(*pair)]
+    assert all(cell.picture[2] - cell.picture[0] == cell.picture[3] - cell.picture[1] == width for cell in layout.cells)
+
+
+@pytest.mark.parametrize("count", [1, 7, 40])
+def test_the_ink_stays_in_its_boxes(count):
+    """Drawn, not only planned: wipe every box and nothing but paper is left."""
+    board = storyboard.compose(pictures(count), captions(count))
+    layout = storyboard.arrange(captions(count), 64, 48)
+    assert board.size == (layout.width, layout.height)
+    for cell in layout.cells:
+        left, top, right, bottom = cell.picture
+        assert len(board.crop(cell.picture).getcolors()) == 1  # whole: nothing is drawn over it
+        for box in (cell.number, *cell.boxes, (left - 1, top - 1, right + 1, bottom + 1)):
+            inked = board.crop(box).getcolors(1 << 20)
+            assert len(inked) > 1 or box in cell.boxes  # a line of spaces alone is none
+            board.paste(storyboard.PAPER, box)
+    assert len(board.getcolors()) == 1
+
+
+def test_captions_are_whole_and_in_order():
+    for caption, cell in zip(SENTENCES, storyboard.arrange(SENTENCES, 256, 256).cells, strict=True):
+        printed = "".join(letter for letter in caption if letter.isprintable() and not letter.isspace())
+        assert "".join(cell.lines).replace(" ", "") == printed
+
+
+def test_short_words_are_not_broken():
+    font = ImageFont.truetype(storyboard._font(16).path, 16)
+    text = "pour the egg over the bread and let it soak"
+    lines = storyboard.wrap(text, 120, font)
+    assert " ".join(lines) == text
+    assert len(lines) > 1
+    assert all(font.getlength(line) <= 120 for line in lines)
+    # No line could have taken the next one's first word.
+    for line, following in itertools.pairwise(lines):
+        assert font.getlength(f"{line} {following.split()[0]}") > 120
+
+
+def test_accents_stay_with_their_letter():
+    font = storyboard._font(16)
+    lines = storyboard.wrap("e\u0301" * 50, 40, font)
+    assert all(line.startswith("e") and line.endswith("\u0301") for line in lines)
+
+
+def test_an_empty_caption_keeps_its_place():
+    layout = storyboard.arrange(["", "stir"], 64, 64)
+    assert layout.cells[0].lines == ("",)
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (5, 5), (7, 4), (40, 8)])
+def test_steps_stand_in_reading_order(count, columns):
+    cells = storyboard.arrange(["stir"] * count, 64, 64).cells
+    assert len({cell.picture[0] for cell in cells}) == columns
+    places = [(cell.picture[1], cell.picture[0]) for cell in cells]
+    assert places == sorted(places)
+
+
+def test_contact_sheet_shows_true_above_drawn():
+    red, blue = np.full((64, 64, 3), (250, 0, 0), np.uint8), np.full((64, 64, 3), (0, 0, 250), np.uint8)
+    strips = [storyboard.Strip("soup " * 40, [red, None, red], [blue] * 3), storyboard.Strip("", [red], [blue])]
+    sheet = np.asarray(storyboard.contact_sheet(strips, pixels=32)).astype(int)
+    reds, blues = ((abs(sheet - colour).sum(-1) == 0) for colour in ((250, 0, 0), (0, 0, 250)))
+    assert reds.sum() == 3 * 32 * 32  # the missing one is no picture
+    assert blues.sum() == 4 * 32 * 32
+    first_red, first_blue = (np.argwhere(found)[0][0] for found in (reds, blues))
+    assert first_blue == first_red + 32 + 4
+    assert storyboard.contact_sheet([]).width > 0

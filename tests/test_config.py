@@ -1,0 +1,201 @@
+import re
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+from ruamel.yaml import YAML
+
+from recipevis.config import FUSERS, Parameters, describe, load
+from recipevis.errors import ParameterError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def changed(tmp_path):
+    """A function: the demo's parameters with some keys set, and others removed, loaded."""
+
+    def change(removed=(), **values):
+        tree = YAML().load((ROOT / "params.yaml").read_text())
+        for key, value in values.items():
+            *groups, name = key.split("__")
+            section = tree
+            for group in groups:
+                section = section[group]
+            section[name] = value
+        for key in removed:
+            del tree[key]
+        path = tmp_path / "params.yaml"
+        with path.open("w") as file:
+            YAML().dump(tree, file)
+        return load(path)
+
+    return change
+
+
+def test_demo_is_offline_and_small():
+    demo = load(ROOT / "params.yaml")
+    assert demo.dataset.source == "kitchen"
+    assert demo.backbone.source == "kitchen"
+    assert demo.evaluate.encoder == "kitchen"
+
+
+def test_paper_parameters_are_the_papers():
+    """Section 3, A.1, A.2 and A.3."""
+    paper = load(ROOT / "params/paper.yaml")
+    assert paper.train.batch_size == 32
+    assert paper.train.steps == 100_000
+    assert paper.train.learning_rate == 3e-7
+    assert paper.train.fuser_learning_rate is None
+    assert paper.train.warmup_steps == 0
+    assert paper.sample.steps == 50
+    assert paper.sample.guidance == 7.5
+    assert paper.sample.image_guidance is None
+    assert paper.condition_tokens == 3
+    assert (paper.frames.pixels, paper.frames.resize) == (256, "squash")
+    assert paper.backbone.source == "hub"
+    assert paper.backbone.stable_diffusion.id == "CompVis/stable-diffusion-v1-4"
+    assert paper.backbone.clip.id == "openai/clip-vit-large-patch14"
+    assert paper.dataset.source == "youtube"
+    assert (paper.dataset.limit, paper.sample.recipes) == (None, None)
+
+
+def test_the_large_kitchen_is_the_demo_with_more_of_it():
+    """In what makes the kitchen; the fuser, the seed, training and sampling are what an experiment sets in either."""
+    demo, large = (load(path).model_dump() for path in (ROOT / "params.yaml", ROOT / "params/kitchen-large.yaml"))
+    assert large["dataset"]["kitchen"]["validation_videos"] >= 100
+    assert large["train"]["steps"] >= 4000
+    demo["dataset"]["kitchen"] = large["dataset"]["kitchen"]
+    for group in ("dataset", "frames", "backbone", "embed", "evaluate"):
+        assert large[group] == demo[group], group
+
+
+def test_parameters_are_frozen():
+    demo = load(ROOT / "params.yaml")
+    with pytest.raises(ValidationError, match="frozen"):
+        demo.seed = 1
+    with pytest.raises(ValidationError, match="frozen"):
+        demo.train.steps = 1
+
+
+def test_numbers_are_read_as_yaml_1_2(changed):
+    """DVC reads `3e-7` as a number; PyYAML reads it as text."""
+    assert changed(train__learning_rate=3e-7).train.learning_rate == 3e-7
+    for path in (ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")):
+        assert isinstance(load(path).train.learning_rate, float)
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"fuser": "concatt"}, ["fuser", "'concatt'", *FUSERS]),
+        ({"fuser": None}, ["fuser", "None", "string"]),
+        ({"fuser_hidden": "wide"}, ["fuser_hidden = 'wide': must be an integer of at least 1, or 'matched'"]),
+        ({"fuser_hidden": 0}, ["fuser_hidden = 0: must be an integer of at least 1, or 'matched'"]),
+        ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
+        ({"seed": True}, ["seed", "True", "integer"]),
+        ({"device": "gpu"}, ["device", "'gpu'", "cuda"]),
+        ({"dataset__source": "vimeo"}, ["dataset.source", "'vimeo'", "'kitchen'", "'local'", "'youtube'"]),
+        ({"dataset__source": "local"}, ["dataset.annotations", "empty", "'local'"]),
+        ({"dataset__source": "local", "dataset__annotations": "a.json"}, ["dataset.videos_dir", "empty", "'local'"]),
+        ({"dataset__url": "https://example.org/"}, ["dataset.url", "'https://example.org/'", "{video_id}"]),
+        ({"dataset__limit": 0}, ["dataset.limit", "0", "1"]),
+        ({"dataset__kitchen__training_videos": 0}, ["dataset.kitchen.training_videos", "0", "1"]),
+        ({"download__pause_s": [5]}, ["download.pause_s", "[5]", "2"]),
+        ({"download__pause_s": [5, -1]}, ["download.pause_s.1", "-1", "0"]),
+        ({"download__pause_s": [10, 5]}, ["download.pause_s", "[10.0, 5.0]", "first"]),
+        ({"sample__steps": 1001}, ["sample.steps", "1001", "1000"]),
+        ({"frames__pixels": 8}, ["frames.pixels", "8", "16"]),
+        ({"frames__pixels": 100}, ["frames.pixels", "100", "multiple of 8"]),
+        ({"frames__pixels": 64.0}, ["frames.pixels", "64.0", "integer"]),
+        ({"frames__blank": "grey"}, ["frames.blank", "'grey'", "'white'", "'black'"]),
+        ({"backbone__source": "folder"}, ["backbone.folder", "empty", "'folder'"]),
+        ({"backbone__clip__revision": "main"}, ["backbone.clip.revision", "'main'", "[0-9a-f]{40}"]),
+        ({"backbone__random__text__heads": 3}, ["backbone.random.text.heads", "3", "64"]),
+        ({"backbone__random__unet_channels": [30, 64, 96]}, ["backbone.random.norm_groups", "8", "30"]),
+        ({"backbone__random__vision__patch": 7}, ["backbone.random.vision.patch", "7", "64"]),
+        ({"train__steps": -1}, ["train.steps", "-1", "greater than or equal to 0"]),
+        ({"train__steps": "many"}, ["train.steps", "'many'", "integer"]),
+        ({"train__learning_rate": 0}, ["train.learning_rate", "0", "greater than 0"]),
+        ({"train__learning_rate": float("nan")}, ["train.learning_rate", "nan", "finite"]),
+        ({"train__dropout_text": 1.5}, ["train.dropout_text", "1.5", "less than or equal to 1"]),
+        ({"train__dropout_text": 0.5, "train__dropout_both": 0.6}, ["train.dropout_text", "1.15", "at most 1"]),
+        ({"train__accumulation": 3}, ["train.accumulation = 3 and processes = 1", "must divide batch_size = 16"]),
+        ({"train__ema": 1}, ["train.ema", "1", "less than 1"]),
+        ({"train__precision": "fp8"}, ["train.precision", "'fp8'", "'bf16'"]),
+        ({"cycle__max_amplification": 0}, ["cycle.max_amplification", "0", "greater than 0"]),
+        ({"sample__guidance": -1}, ["sample.guidance", "-1", "greater than or equal to 0"]),
+        ({"evaluate__resamples": 10}, ["evaluate.resamples", "10", "100"]),
+        ({"train": 5}, ["train", "5"]),
+        ({"fusser": "concat"}, ["fusser", "'concat'", "unknown", "fuser_hidden"]),
+        ({"train__step": 5}, ["train.step", "5", "unknown", "steps, batch_size"]),
+        ({"backbone__random__text__depth": 5}, ["backbone.random.text.depth", "5", "width, layers"]),
+        ({"removed": ["seed"]}, ["seed", "missing"]),
+        ({"removed": ["cycle"]}, ["cycle", "missing"]),
+    ],
+    ids=str,
+)
+def test_a_wrong_value_is_told_in_one_line(changed, values, told):
+    with pytest.raises(ParameterError) as caught:
+        changed(**values)
+    message = str(caught.value)
+    assert "\n" not in message
+    assert message.partition("params.yaml: ")[2].startswith(told[0]), message
+    for part in told:
+        assert part in message, message
+
+
+def test_every_wrong_key_is_told(changed):
+    with pytest.raises(ParameterError, match=r"seed = -1.*; train\.steps = -2"):
+        changed(seed=-1, train__steps=-2)
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(b"fuser: [", "not YAML"), (b"\xff\xfe", "can't be read"), (b"", "the file = None"), (b"- 1\n", "the file")],
+)
+def test_a_file_that_is_no_parameter_file(tmp_path, content, told):
+    path = tmp_path / "params.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ParameterError, match=re.escape(told)) as caught:
+        load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_key_with_alternatives_is_told_once(changed):
+    with pytest.raises(ParameterError) as caught:
+        changed(fuser_hidden="wide")
+    assert str(caught.value).count("fuser_hidden") == 1
+
+
+def test_the_largest_and_the_smallest_that_pass(changed):
+    assert changed(sample__steps=1000).sample.steps == 1000
+    assert changed(frames__pixels=16).frames.pixels == 16
+    assert changed(download__pause_s=[5, 5]).download.pause_s == [5, 5]
+
+
+def test_a_missing_file(tmp_path):
+    with pytest.raises(ParameterError, match="No such file"):
+        load(tmp_path / "params.yaml")
+
+
+def test_a_key_given_twice(tmp_path):
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text() + "seed: 1\n")
+    with pytest.raises(ParameterError, match=r"duplicate key.*seed"):
+        load(path)
+
+
+def test_empty_is_none(changed):
+    assert changed(train__fuser_learning_rate=None).train.fuser_learning_rate is None
+
+
+def test_matched_is_a_width(changed):
+    assert changed(fuser_hidden="matched").fuser_hidden == "matched"
+
+
+def test_every_key_has_a_description():
+    described = describe()
+    assert all(described.values())
+    assert "backbone.random.text.width" in described
+    assert not [key for key in described if isinstance(getattr(Parameters, key, None), property)]
