@@ -40,7 +40,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from recipevis import images
 from recipevis.cli import fuser_costs, probe, stand_ins
-from recipevis.config import FUSERS, Parameters, load
+from recipevis.config import FUSERS, Config, load
 from recipevis.embeddings.writer import Embeddings
 from recipevis.model import schedule
 from recipevis.model.conditions import Embedded
@@ -55,7 +55,7 @@ Step = Callable[[], object]
 class Bench:
     """The configured networks, random embeddings of their shapes, and a trainer of one fuser."""
 
-    def __init__(self, parameters: Parameters, networks: Backbone, folder: Path, fuser: str, batch: int):
+    def __init__(self, parameters: Config, networks: Backbone, folder: Path, fuser: str, batch: int):
         p, self.networks, self.batch = parameters, networks, batch
         if not (cache := folder / "embeddings").is_dir():
             stand_ins.embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
@@ -134,7 +134,7 @@ def main(
     print(json.dumps(result))
 
 
-def _steps(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
+def _steps(p: Config, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
     bench, random = Bench(p, networks, folder, "attend_to_image", batch), np.random.default_rng(0)
     there = bench.part(0).to(networks.device)
     pictures = [folder / f"{number}.png" for number in range(2 * batch)]
@@ -158,7 +158,7 @@ def _steps(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
     }
 
 
-def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
+def _cycle(p: Config, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
     """What L_cyc on so many images of the batch makes of a step's time."""
     bench = Bench(p, networks, folder, "attend_to_image", batch)
     part = bench.part(0)
@@ -175,7 +175,7 @@ def _cycle(p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: 
 
 
 def _fusers(
-    peak_tflops: float | None, p: Parameters, networks: Backbone, folder: Path, batch: int, rounds: int
+    peak_tflops: float | None, p: Config, networks: Backbone, folder: Path, batch: int, rounds: int
 ) -> dict[str, float]:
     """Seconds a step and peak memory of every fuser, each in a process of its own."""
     seconds, listed, flops = {}, {row.name: row for row in fuser_costs.all_fusers(p)}, _flops(p, networks)
@@ -193,7 +193,7 @@ def _fusers(
     return {fuser: round(value, 4) for fuser, value in seconds.items()}
 
 
-def _flops(p: Parameters, networks: Backbone) -> int:
+def _flops(p: Config, networks: Backbone) -> int:
     """Operations of the UNet's forward and backward pass for one image; a multiplication and an addition are two."""
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(networks.folder / "unet"))
@@ -203,7 +203,7 @@ def _flops(p: Parameters, networks: Backbone) -> int:
     return counter.get_total_flops()
 
 
-def _fuser(p: Parameters, made: Path, folder: Path, fuser: str, batch: int, rounds: int) -> tuple[float, float]:
+def _fuser(p: Config, made: Path, folder: Path, fuser: str, batch: int, rounds: int) -> tuple[float, float]:
     """Median seconds of a step and GiB at most."""
     networks = Backbone(made, device(p.device))
     bench = Bench(p, networks, folder, fuser, batch)

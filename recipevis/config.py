@@ -40,14 +40,14 @@ class Section(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-class Kitchen(Section):
+class KitchenConfig(Section):
     """How much the rendered demo holds."""
 
     training_videos: Count = Field(description="videos rendered for training")
     validation_videos: Count = Field(description="videos rendered for validation")
 
 
-class Dataset(Section):
+class DatasetConfig(Section):
     """Which recipes, and where their videos come from."""
 
     source: Literal["kitchen", "local", "youtube"] = Field(description="where videos come from")
@@ -56,10 +56,10 @@ class Dataset(Section):
     url: str = Field(description="address of a video, with {video_id} in it, for the source `youtube`")
     seed: Annotated[int, Field(ge=0)] = Field(description="what the kitchen renders")
     limit: Count | None = Field(description="at most so many videos a subset; empty: all")
-    kitchen: Kitchen
+    kitchen: KitchenConfig
 
     @model_validator(mode="after")
-    def _source_has_what_it_needs(self) -> "Dataset":
+    def _source_has_what_it_needs(self) -> "DatasetConfig":
         if "{video_id}" not in self.url:
             raise ValueError(f"url = {self.url!r}: must contain {{video_id}}")
         if self.source != "kitchen" and self.annotations is None:
@@ -69,7 +69,7 @@ class Dataset(Section):
         return self
 
 
-class Download(Section):
+class DownloadConfig(Section):
     """How videos are fetched from YouTube."""
 
     format: str = Field(description="yt-dlp's format selector")
@@ -84,13 +84,13 @@ class Download(Section):
     workers: Count = Field(description="videos fetched or rendered at the same time")
 
     @model_validator(mode="after")
-    def _pause_is_a_range(self) -> "Download":
+    def _pause_is_a_range(self) -> "DownloadConfig":
         if self.pause_s[0] > self.pause_s[1]:
             raise ValueError(f"pause_s = {self.pause_s}: the shortest pause must come first")
         return self
 
 
-class Execution(Section):
+class ExecutionConfig(Section):
     """Where `download` and `frames` do their work."""
 
     dask: Annotated[str, Field(pattern="^(tcp|tls|ws|wss|ucx)://.+")] | None = Field(
@@ -98,7 +98,7 @@ class Execution(Section):
     )
 
 
-class Frames(Section):
+class FramesConfig(Section):
     """How a video's frame becomes a sample's image."""
 
     pixels: Annotated[int, Field(ge=16)] = Field(description="height and width of a frame, a multiple of 8")
@@ -107,7 +107,7 @@ class Frames(Section):
     workers: Count = Field(description="videos decoded at the same time")
 
     @model_validator(mode="after")
-    def _pixels_fit_the_latents(self) -> "Frames":
+    def _pixels_fit_the_latents(self) -> "FramesConfig":
         if self.pixels % 8:
             raise ValueError(f"pixels = {self.pixels}: must be a multiple of 8")
         return self
@@ -179,38 +179,38 @@ class RandomNetworks(Section):
         return self
 
 
-class HubModel(Section):
+class HubModelConfig(Section):
     """A model on the Hugging Face hub."""
 
     id: str = Field(description="owner/name on the hub")
     revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field(description="commit, 40 hexadecimal digits")
 
 
-class Backbone(Section):
+class BackboneConfig(Section):
     """The frozen and the initial networks."""
 
     source: Literal["kitchen", "hub", "folder", "random"] = Field(description="where the networks come from")
     folder: str | None = Field(description="Stable-Diffusion-shaped folder, for the source `folder`")
     clip_folder: str | None = Field(description="CLIP folder; empty: <folder>/clip")
-    stable_diffusion: HubModel
-    clip: HubModel
+    stable_diffusion: HubModelConfig
+    clip: HubModelConfig
     random: RandomNetworks
 
     @model_validator(mode="after")
-    def _source_has_what_it_needs(self) -> "Backbone":
+    def _source_has_what_it_needs(self) -> "BackboneConfig":
         if self.source == "folder" and self.folder is None:
             raise ValueError("folder = empty: source 'folder' needs one")
         return self
 
 
-class Embed(Section):
+class EmbedConfig(Section):
     """How sentences and frames are embedded."""
 
     batch_size: Count = Field(description="sentences or frames a forward pass")
     processes: Count = Field(description="processes that share the work, one a GPU")
 
 
-class Cycle(Section):
+class CycleConfig(Section):
     """The cycle-consistency loss (A.4)."""
 
     weight: Annotated[float, Field(ge=0)] = Field(description="weight of L_cyc beside the denoising loss; 0: off")
@@ -220,7 +220,7 @@ class Cycle(Section):
     images: Count | None = Field(description="at most so many images of a batch; empty: all")
 
 
-class Train(Section):
+class TrainConfig(Section):
     """Fine-tuning (section 3, A.3)."""
 
     # Keys that say how and not what: the trained model is the same up to rounding.
@@ -254,21 +254,21 @@ class Train(Section):
     checkpoint_every: Count = Field(description="steps between two checkpoints an interrupted run resumes from")
 
     @model_validator(mode="after")
-    def _dropout_is_a_distribution(self) -> "Train":
+    def _dropout_is_a_distribution(self) -> "TrainConfig":
         total = self.dropout_text + self.dropout_image + self.dropout_both
         if total > 1:
             raise ValueError(f"dropout_text + dropout_image + dropout_both = {total:g}: must be at most 1")
         return self
 
     @model_validator(mode="after")
-    def _batch_is_divisible(self) -> "Train":
+    def _batch_is_divisible(self) -> "TrainConfig":
         if self.batch_size % (self.processes * self.accumulation):
             shared = f"accumulation = {self.accumulation} and processes = {self.processes}"
             raise ValueError(f"{shared}: their product must divide batch_size = {self.batch_size}")
         return self
 
 
-class Sample(Section):
+class SampleConfig(Section):
     """Drawing the validation recipes (A.3)."""
 
     steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps an image; the schedules have 1000")
@@ -280,7 +280,7 @@ class Sample(Section):
     batch_size: Count = Field(description="images drawn at once")
 
 
-class Evaluate(Section):
+class EvaluateConfig(Section):
     """Metrics and their intervals."""
 
     encoder: str | None = Field(
@@ -293,7 +293,7 @@ class Evaluate(Section):
     strips: Annotated[int, Field(ge=0)] = Field(description="recipes shown as strips on the page")
 
 
-class Parameters(Section):
+class Config(Section):
     """The whole of `params.yaml`."""
 
     fuser: str = Field(description="how text and image are fused")
@@ -307,19 +307,19 @@ class Parameters(Section):
     device: Annotated[str, Field(pattern="^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
         description="auto, cpu, mps, cuda or cuda:<number>"
     )
-    dataset: Dataset
-    download: Download
-    execution: Execution
-    frames: Frames
-    backbone: Backbone
-    embed: Embed
-    cycle: Cycle
-    train: Train
-    sample: Sample
-    evaluate: Evaluate
+    dataset: DatasetConfig
+    download: DownloadConfig
+    execution: ExecutionConfig
+    frames: FramesConfig
+    backbone: BackboneConfig
+    embed: EmbedConfig
+    cycle: CycleConfig
+    train: TrainConfig
+    sample: SampleConfig
+    evaluate: EvaluateConfig
 
     @model_validator(mode="after")
-    def _a_device_a_process(self) -> "Parameters":
+    def _a_device_a_process(self) -> "Config":
         if ":" in self.device and max(self.train.processes, self.embed.processes) > 1:
             raise ValueError(f"device = {self.device!r}: with several processes say 'cuda' or 'auto', one card each")
         return self
@@ -339,7 +339,7 @@ def read(path: Path) -> Any:
         raise ParameterError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
 
 
-def load(path: Path) -> Parameters:
+def load(path: Path) -> Config:
     """Read and check a parameter file.
 
     Args:
@@ -350,7 +350,7 @@ def load(path: Path) -> Parameters:
             names the key, the value and what is allowed.
     """
     try:
-        parameters = Parameters.model_validate(read(path))
+        parameters = Config.model_validate(read(path))
     except ValidationError as error:
         raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in FUSERS:
@@ -382,13 +382,13 @@ def _line(problem: Any) -> str:
 
 
 def _section_at(keys: list[str]) -> type[Section]:
-    section: type[Section] = Parameters
+    section: type[Section] = Config
     for key in keys:
         section = section.model_fields[key].annotation
     return section
 
 
-def describe(section: type[Section] = Parameters, prefix: str = "") -> dict[str, str]:
+def describe(section: type[Section] = Config, prefix: str = "") -> dict[str, str]:
     """Every key, dotted, with its description: what the documentation and the tests are held against."""
     described = {}
     for key, field in section.model_fields.items():

@@ -38,12 +38,12 @@ from typing import NoReturn
 
 import torch
 
-from recipevis.config import FUSERS, Parameters, load
+from recipevis.config import FUSERS, Config, load
 from recipevis.core import files, inputs, processes
 from recipevis.errors import InputError, RecipeVisError, disk_full
 
 
-def run(stage: str, function: Callable[[Parameters], None]) -> None:
+def run(stage: str, function: Callable[[Config], None]) -> None:
     """Check the whole parameter file and the stage's inputs, run it, note its seconds in `logs/timing.json`.
 
     A stage whose inputs have changed meanwhile fails. What the user can mend is told in one line on stderr and sets the
@@ -79,7 +79,7 @@ def run(stage: str, function: Callable[[Parameters], None]) -> None:
     files.write_json(timing, seconds | {stage: round(time.monotonic() - start, 2)})
 
 
-def _work(stage: str, function: Callable[[Parameters], None]) -> None:
+def _work(stage: str, function: Callable[[Config], None]) -> None:
     """Run it, and see that its inputs are still there."""
     if leads():
         inputs.first(stage)  # before the parameters are read: a change after it is seen

@@ -3,14 +3,14 @@
 import json
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files
 from recipevis.data import annotations
 from recipevis.kitchen import recipes as kitchen
 from stages import run
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Write `data/annotations.json` and `data/dataset.json`."""
     dataset = parameters.dataset
     if dataset.source == "kitchen":

@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.model.backbone import sources
 from stages import publish, run, work_folder
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Make both folders beside, then move them to the stage's outputs."""
     evaluate = parameters.evaluate
     with work_folder("backbone") as work:

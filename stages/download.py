@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files, progress
 from recipevis.data import annotations
 from recipevis.data.download import download, log_so_far
@@ -11,7 +11,7 @@ from recipevis.errors import SourceError
 from stages import run, work_folder
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Write `data/videos.csv`, and the messages to `logs/download.csv`."""
     source = local.make_source(parameters.dataset, parameters.download)
     rows, messages = Path("data/videos.csv"), Path("logs/download.csv")

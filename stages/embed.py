@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from recipevis import images
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import processes
 from recipevis.data import triplets
 from recipevis.embeddings import writer
@@ -11,7 +11,7 @@ from recipevis.model.networks import Backbone, device
 from stages import leads, publish, run, work_folder
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Embed beside, then move to the stage's output."""
     with work_folder("embed") as work:
         if not processes.launch("stages.embed", parameters.embed.processes, work):

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.data import triplets
 from recipevis.evaluation import baselines
 from recipevis.evaluation import scores as evaluation
@@ -12,7 +12,7 @@ from recipevis.report import model_card, page, plots
 from stages import publish, run, work_folder
 
 
-def main(p: Parameters) -> None:
+def main(p: Config) -> None:
     """Score, or go on with an interrupted scoring, then report."""
     samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
     mean = baselines.mean_image(

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files, progress
 from recipevis.data import annotations, frames
 from recipevis.data.sources import local
 from stages import publish, run, work_folder
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Write `data/frames/` and `data/frames.csv`."""
     source = local.make_source(parameters.dataset, parameters.download)
     wanted, folder = parameters.frames, Path("data/frames")

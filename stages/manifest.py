@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files, progress
 from recipevis.data import annotations, triplets
 from stages import run
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Write `data/triplets.csv` and `data/survivors.json`."""
     recipes = annotations.read(Path("data/annotations.json"))
     table, survivors = triplets.build(recipes, triplets.read_frames(Path("data/frames.csv")))

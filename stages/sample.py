@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files
 from recipevis.data import annotations, triplets
 from recipevis.model.networks import Backbone, device
@@ -10,7 +10,7 @@ from recipevis.sampling import rollout
 from stages import publish, run, work_folder
 
 
-def main(parameters: Parameters) -> None:
+def main(parameters: Config) -> None:
     """Draw beside, then move to the stage's output."""
     sample, where = parameters.sample, device(parameters.device)
     recipes = annotations.read(Path("data/annotations.json"))

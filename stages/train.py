@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files, processes
 from recipevis.data import triplets
 from recipevis.embeddings.writer import Embeddings
@@ -13,7 +13,7 @@ from recipevis.training.trainer import new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
 
-def main(p: Parameters) -> None:
+def main(p: Config) -> None:
     """Train, or go on with an interrupted training, then save."""
     with work_folder("train", keep=True) as work:
         model, train, cycle, pixels = work / "recipevis", p.train, p.cycle, p.frames.pixels

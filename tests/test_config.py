@@ -5,7 +5,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from recipevis.config import FUSERS, Parameters, describe, load
+from recipevis.config import FUSERS, Config, describe, load
 from recipevis.errors import ParameterError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -198,4 +198,4 @@ def test_every_key_has_a_description():
     described = describe()
     assert all(described.values())
     assert "backbone.random.text.width" in described
-    assert not [key for key in described if isinstance(getattr(Parameters, key, None), property)]
+    assert not [key for key in described if isinstance(getattr(Config, key, None), property)]

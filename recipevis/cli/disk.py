@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.data.annotations import SUBSETS, Recipe
 from recipevis.fusers.base import Shapes, count_weights, hidden_width
 
@@ -26,7 +26,7 @@ class Share:
     gib: float
 
 
-def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> list[Share]:
+def needed(parameters: Config, recipes: Sequence[Recipe] | None = None) -> list[Share]:
     """What each stage writes, in the stages' order.
 
     Args:
@@ -60,7 +60,7 @@ def needed(parameters: Parameters, recipes: Sequence[Recipe] | None = None) -> l
     return [Share(stage, place, taken / GIB) for stage, place, taken in written]
 
 
-def steps(parameters: Parameters, recipes: Sequence[Recipe] | None) -> dict[str, list[float]]:
+def steps(parameters: Config, recipes: Sequence[Recipe] | None) -> dict[str, list[float]]:
     """For each subset the number of steps of each of its videos; `recipes` as for `needed`."""
     if recipes is not None:
         return {subset: [len(r.steps) for r in recipes if r.subset == subset] for subset in SUBSETS}

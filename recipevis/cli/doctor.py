@@ -12,7 +12,7 @@ from pathlib import Path
 import requests
 
 from recipevis.cli import disk
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files
 from recipevis.data import annotations, ffmpeg
 from recipevis.data.annotations import SUBSETS, Recipe
@@ -38,7 +38,7 @@ class Finding:
     remedy: str = ""
 
 
-def examine(parameters: Parameters) -> Iterator[Finding]:
+def examine(parameters: Config) -> Iterator[Finding]:
     """Every finding, in the order of the stages that need it."""
     finding, found = _annotations(parameters)
     yield finding
@@ -50,12 +50,12 @@ def examine(parameters: Parameters) -> Iterator[Finding]:
     yield _git()
 
 
-def recipes(parameters: Parameters) -> list[Recipe] | None:
+def recipes(parameters: Config) -> list[Recipe] | None:
     """The run's recipes, or None if they are not at hand."""
     return _annotations(parameters)[1]
 
 
-def _annotations(parameters: Parameters) -> tuple[Finding, list[Recipe] | None]:
+def _annotations(parameters: Config) -> tuple[Finding, list[Recipe] | None]:
     """What there is, and the recipes if they are at hand."""
     dataset = parameters.dataset
     named, rule = dataset.annotations, annotations.id_rule(dataset.source, dataset.url)
@@ -84,7 +84,7 @@ def _ffmpeg() -> Finding:
     return Finding("ffmpeg", "ok", " ".join(told.split()[:3]))
 
 
-def _videos(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
+def _videos(parameters: Config, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
     dataset = parameters.dataset
     if dataset.source == "local":
         yield _folder(files.user_path(dataset.videos_dir), recipes)
@@ -124,7 +124,7 @@ def _folder(folder: Path, recipes: Sequence[Recipe] | None) -> Finding:
     return Finding("videos", "ok" if len(found) == len(recipes) else "note", text)
 
 
-def _weights(parameters: Parameters) -> Finding:
+def _weights(parameters: Config) -> Finding:
     backbone = parameters.backbone
     if backbone.source in ("kitchen", "random"):
         return Finding("backbone", "ok", {"kitchen": "ships with the package", "random": "made here"}[backbone.source])
@@ -155,7 +155,7 @@ def _why(error: requests.RequestException) -> str:
     return "no answer in time" if isinstance(error, requests.Timeout) else "can't be reached"
 
 
-def _device(parameters: Parameters) -> Finding:
+def _device(parameters: Config) -> Finding:
     import torch
 
     from recipevis.model.networks import device
@@ -186,7 +186,7 @@ def _device(parameters: Parameters) -> Finding:
     return Finding("device", "ok", text)
 
 
-def _disk(parameters: Parameters, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
+def _disk(parameters: Config, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
     from huggingface_hub import constants
 
     shares = disk.needed(parameters, recipes)

@@ -8,7 +8,7 @@ import numpy as np
 
 from recipevis.cli import disk
 from recipevis.cli.probe import Costs
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.data import annotations
 from recipevis.fusers.base import count_weights, hidden_width
 from recipevis.model import cycle_loss
@@ -38,7 +38,7 @@ class Estimate:
 
 
 def estimate(
-    costs: Costs, parameters: Parameters, networks: Backbone, recipes: Sequence[annotations.Recipe] | None = None
+    costs: Costs, parameters: Config, networks: Backbone, recipes: Sequence[annotations.Recipe] | None = None
 ) -> Estimate:
     """The configured run's hours and memory. With several processes: on as many devices like this one.
 
@@ -80,7 +80,7 @@ def estimate(
     )
 
 
-def _disk(parameters: Parameters, recipes: Sequence[annotations.Recipe] | None) -> float:
+def _disk(parameters: Config, recipes: Sequence[annotations.Recipe] | None) -> float:
     """GiB of Table 1: what comes before training once, checkpoints once, each row's model and drawn images."""
     once, each = 0.0, 0.0
     for fuser, _ in TABLE_1:
@@ -90,7 +90,7 @@ def _disk(parameters: Parameters, recipes: Sequence[annotations.Recipe] | None) 
     return once + each
 
 
-def cycle_images(parameters: Parameters, networks: Backbone) -> float:
+def cycle_images(parameters: Config, networks: Backbone) -> float:
     """Images that L_cyc is taken on, expected, in the process that has most of them: the others wait for it."""
     p = parameters
     timesteps = cycle_loss.eligible_timesteps(networks.scheduler, p.cycle.max_amplification)
@@ -115,7 +115,7 @@ class Fit:
     memory_gib: float
 
 
-def fit_cards(costs: Costs, parameters: Parameters) -> list[Fit]:
+def fit_cards(costs: Costs, parameters: Config) -> list[Fit]:
     """For each of `CARDS_GB` the fewest parts that the batch of a process fits in, gradient checkpointing the last
     resort."""
     share, of_cycle = parameters.train.batch_size // parameters.train.processes, parameters.cycle
@@ -139,7 +139,7 @@ def fit_cards(costs: Costs, parameters: Parameters) -> list[Fit]:
     return found
 
 
-def lines(costs: Costs, told: Estimate, fits: Sequence[Fit], parameters: Parameters) -> Iterator[str]:
+def lines(costs: Costs, told: Estimate, fits: Sequence[Fit], parameters: Config) -> Iterator[str]:
     """What was measured, and what follows from it, for a terminal."""
     train, sample = parameters.train, parameters.sample
     yield f"measured on {costs.device}, {train.precision}, {costs.trained_weights:,} weights trained; of a step:"

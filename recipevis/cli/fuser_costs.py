@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import UNet2DConditionModel
 
-from recipevis.config import FUSERS, Parameters
+from recipevis.config import FUSERS, Config
 from recipevis.fusers.base import Shapes
 from recipevis.model.backbone import sources, untrained
 from recipevis.model.networks import check_fit
@@ -23,7 +23,7 @@ class FuserCosts:
     share: float  # of the trained weights, the UNet's included
 
 
-def all_fusers(parameters: Parameters) -> list[FuserCosts]:
+def all_fusers(parameters: Config) -> list[FuserCosts]:
     """Every fuser at the configured backbone's sizes; nothing is loaded or allocated for it."""
     shapes, unet = _sizes(parameters)
     rows = []
@@ -46,7 +46,7 @@ def all_fusers(parameters: Parameters) -> list[FuserCosts]:
     return rows
 
 
-def _sizes(parameters: Parameters) -> tuple[Shapes, int]:
+def _sizes(parameters: Config) -> tuple[Shapes, int]:
     """The fuser's shapes and the UNet's number of weights, from configurations."""
     folders, sizes = sources.folders(parameters.backbone), parameters.backbone.random
     with torch.device("meta"):

@@ -22,7 +22,7 @@ from PIL import Image
 
 from recipevis import images
 from recipevis.cli import disk, stand_ins
-from recipevis.config import Parameters, Sample, Train
+from recipevis.config import Config, SampleConfig, TrainConfig
 from recipevis.embeddings import writer
 from recipevis.embeddings.writer import Embeddings
 from recipevis.errors import InputError
@@ -81,7 +81,7 @@ class Taken:
     gib: float
 
 
-def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
+def measure(parameters: Config, networks: Backbone, folder: Path) -> Costs:
     """Train and draw for a few steps, 25 of training, and divide what they took.
 
     Args:
@@ -121,7 +121,7 @@ def measure(parameters: Parameters, networks: Backbone, folder: Path) -> Costs:
 
 def _taken(
     trainer: Trainer,
-    settings: Train,
+    settings: TrainConfig,
     networks: Backbone,
     images: int,
     cycle_images: int = 0,
@@ -136,7 +136,7 @@ def _taken(
 
 
 def _measure_training(
-    trainer: Trainer, settings: Train, networks: Backbone, parameters: Parameters
+    trainer: Trainer, settings: TrainConfig, networks: Backbone, parameters: Config
 ) -> dict[str, float]:
     """The fields of `Costs` that a training step has; L_cyc's networks are loaded last."""
     taken = partial(_taken, trainer, settings, networks)
@@ -184,7 +184,7 @@ def _largest(counts: list[int], taken: Callable[[int], Taken]) -> tuple[int, Tak
     return counts[-1], taken(counts[-1])
 
 
-def _measure_embedding(networks: Backbone, parameters: Parameters, folder: Path) -> float:
+def _measure_embedding(networks: Backbone, parameters: Config, folder: Path) -> float:
     """Seconds that a sentence and a frame take."""
     pixels, count = parameters.frames.pixels, min(parameters.embed.batch_size, _MOST_AT_ONCE)
     pictures = [str(folder / f"{number}.png") for number in range(count - 1)]
@@ -198,7 +198,7 @@ def _measure_embedding(networks: Backbone, parameters: Parameters, folder: Path)
     return (time.perf_counter() - start) / count  # with the empty sentence and the blank image
 
 
-def _measure_drawing(pipeline: RecipePipeline, sample: Sample) -> tuple[float, float]:
+def _measure_drawing(pipeline: RecipePipeline, sample: SampleConfig) -> tuple[float, float]:
     """Seconds of one denoising step of one image, and of all else that an image takes."""
     pipeline.set_progress_bar_config(disable=True)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from recipevis.config import Parameters
+from recipevis.config import Config
 from recipevis.core import files
 from recipevis.model.backbone import sources
 from recipevis.model.networks import Backbone, clip_configuration, device
@@ -21,7 +21,7 @@ _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]
 
 
 @contextmanager
-def backbone(parameters: Parameters) -> Iterator[Backbone]:
+def backbone(parameters: Config) -> Iterator[Backbone]:
     """The configured networks: where they lie, else made for the while; untrained ones of the sizes `backbone.random`
     stand for the hub's that are not yet fetched.
 

@@ -12,7 +12,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from recipevis.config import Train
+from recipevis.config import TrainConfig
 from recipevis.embeddings.writer import Embeddings
 from recipevis.errors import InputError
 from recipevis.model.conditions import Embedded, dropped
@@ -73,7 +73,7 @@ class Batches:
         """Number of triplets."""
         return len(self._text)
 
-    def training(self, step: int, batch_size: int, settings: Train) -> Draws:
+    def training(self, step: int, batch_size: int, settings: TrainConfig) -> Draws:
         """The batch of one step: triplets in a new random order each epoch, conditions dropped at random."""
         first = step * batch_size
         rows = [self._shuffled(first + position) for position in range(batch_size)]

@@ -19,7 +19,7 @@ from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
 from torch import Tensor
 
-from recipevis.config import Cycle, Train
+from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints
 from recipevis.core.progress import meter
 from recipevis.embeddings.writer import Embeddings
@@ -67,10 +67,10 @@ class Trainer:
         denoiser: Denoiser,
         scheduler: DDPMScheduler,
         batches: dict[str, Batches],
-        settings: Train,
+        settings: TrainConfig,
         device: torch.device,
         cycle: CycleLoss | None,
-        cycle_settings: Cycle,
+        cycle_settings: CycleConfig,
     ):
         check_device(settings, device)
         # Gradients lie in the buckets that are averaged, not beside them.
@@ -281,7 +281,7 @@ def new_conditioner(
     return conditioner.to(backbone.device)
 
 
-def new_cycle_loss(backbone: Backbone, settings: Cycle, pixels: int) -> CycleLoss | None:
+def new_cycle_loss(backbone: Backbone, settings: CycleConfig, pixels: int) -> CycleLoss | None:
     """The cycle loss of the parameters `cycle`, or None where its weight is 0; `pixels` is the frames' size."""
     if not settings.weight:
         return None
@@ -294,8 +294,8 @@ def new_trainer(
     conditioner: Conditioner,
     triplets: pd.DataFrame,
     embeddings: Embeddings,
-    settings: Train,
-    cycle: Cycle,
+    settings: TrainConfig,
+    cycle: CycleConfig,
     pixels: int,
     seed: int,
 ) -> Trainer:
@@ -327,7 +327,7 @@ def _finite(value: float, name: str, step: int) -> float:
     return value
 
 
-def check_device(settings: Train, device: torch.device) -> None:
+def check_device(settings: TrainConfig, device: torch.device) -> None:
     """Refuse what a device can't do.
 
     Raises:
@@ -345,7 +345,7 @@ def check_device(settings: Train, device: torch.device) -> None:
         raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
 
 
-def _micro_batch_size(settings: Train, processes: int) -> int:
+def _micro_batch_size(settings: TrainConfig, processes: int) -> int:
     """Samples of a batch that one process takes at once."""
     parts = processes * settings.accumulation
     if settings.batch_size % parts:
@@ -361,7 +361,7 @@ def _with_implementation(fused: bool | None, optimizer: torch.optim.Optimizer, s
     return saved | {"param_groups": [group | {"fused": fused} for group in saved["param_groups"]]}
 
 
-def _parameter_groups(denoiser: Denoiser, settings: Train) -> list[dict]:
+def _parameter_groups(denoiser: Denoiser, settings: TrainConfig) -> list[dict]:
     """UNet and fuser, each with its own learning rate; `baseline` has no fuser weights."""
     groups = [{"params": list(denoiser.unet.parameters()), "lr": settings.learning_rate}]
     if fuser := list(denoiser.conditioner.parameters()):

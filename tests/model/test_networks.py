@@ -8,7 +8,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from recipevis.config import Backbone as Settings
+from recipevis.config import BackboneConfig as Settings
 from recipevis.config import RandomNetworks, load
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers.base import Shapes

@@ -15,7 +15,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from recipevis import images
-from recipevis.config import Parameters, load
+from recipevis.config import Config, load
 from recipevis.embeddings import writer
 from recipevis.embeddings.writer import Embeddings
 from recipevis.fusers.base import Shapes
@@ -29,7 +29,7 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def paper(root) -> Parameters:
+def paper(root) -> Config:
     return load(root / "params" / "paper.yaml")
 
 

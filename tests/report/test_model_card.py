@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import ModelCard
 from ruamel.yaml import YAML
 
-from recipevis.config import Backbone, Dataset, Train, describe, load
+from recipevis.config import BackboneConfig, DatasetConfig, TrainConfig, describe, load
 from recipevis.evaluation.glossary import METRICS
 from recipevis.report import model_card
 
@@ -182,14 +182,14 @@ def test_the_kitchens_model_is_ours(card):
 
 
 def test_every_source_has_its_licences():
-    sources = {kind: set(kind.model_fields["source"].annotation.__args__) for kind in (Backbone, Dataset)}
-    assert model_card._BACKBONE_LICENCES.keys() == sources[Backbone]
-    assert model_card._DATASET_LICENCES.keys() == sources[Dataset]
+    sources = {kind: set(kind.model_fields["source"].annotation.__args__) for kind in (BackboneConfig, DatasetConfig)}
+    assert model_card._BACKBONE_LICENCES.keys() == sources[BackboneConfig]
+    assert model_card._DATASET_LICENCES.keys() == sources[DatasetConfig]
 
 
 def test_the_card_names_no_parameter_that_dvc_does_not_watch():
     """Else the model's bytes would depend on what says how it was trained, and DVC would not know."""
     watched = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]["train"]["params"]
     watched = {key.partition(".")[2] for key in watched if key.startswith("train.")}
-    assert watched == load(ROOT / "params.yaml").train.model_dump(exclude=Train.HOW).keys()
-    assert Train.model_fields.keys() >= Train.HOW
+    assert watched == load(ROOT / "params.yaml").train.model_dump(exclude=TrainConfig.HOW).keys()
+    assert TrainConfig.model_fields.keys() >= TrainConfig.HOW

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 
 from recipevis import images
 from recipevis.cli import stand_ins
-from recipevis.config import Cycle, Train
+from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints, processes
 from recipevis.embeddings import writer
 from recipevis.embeddings.writer import Embeddings
@@ -51,12 +51,12 @@ SETTINGS = {
     "validation_images": 3,
     "checkpoint_every": 2,
 }
-CYCLE = Cycle(weight=0.5, max_amplification=2.0, images=1)
-OFTEN = Cycle(weight=0.5, max_amplification=None, images=2)  # some image in almost every batch
+CYCLE = CycleConfig(weight=0.5, max_amplification=2.0, images=1)
+OFTEN = CycleConfig(weight=0.5, max_amplification=None, images=2)  # some image in almost every batch
 
 
-def settings(**changes) -> Train:
-    return Train.model_validate(SETTINGS | changes)
+def settings(**changes) -> TrainConfig:
+    return TrainConfig.model_validate(SETTINGS | changes)
 
 
 @pytest.fixture(scope="module")
@@ -85,7 +85,7 @@ def cache(table, tiny_backbone, tmp_path_factory) -> Embeddings:
 def make(table, cache, tiny_backbone):
     """A function: a fresh trainer."""
 
-    def fresh(train: Train, cycle: Cycle = CYCLE, fuser: str = "attend_to_image", seed: int = 0):
+    def fresh(train: TrainConfig, cycle: CycleConfig = CYCLE, fuser: str = "attend_to_image", seed: int = 0):
         backbone = Backbone(tiny_backbone)
         conditioner = new_conditioner(backbone, fuser, 4, True, 3, seed)
         network = denoiser.Denoiser(conditioner, backbone.unet)
@@ -385,9 +385,9 @@ def numbered(tensors) -> dict[str, torch.Tensor]:
     return {f"{number:04d}": tensor.detach().clone() for number, tensor in enumerate(tensors)}
 
 
-def on_stand_ins(folder: Path, train: Train | None = None) -> Trainer:
+def on_stand_ins(folder: Path, train: TrainConfig | None = None) -> Trainer:
     """A trainer whose files lie in a folder, so that another process can make the same."""
-    train = train or Train.model_validate_json((folder / "train.json").read_text())
+    train = train or TrainConfig.model_validate_json((folder / "train.json").read_text())
     backbone, triplets = Backbone(folder / "backbone"), stand_ins.triplets()
     if not (folder / "cache").exists():
         stand_ins.embeddings(backbone, 3, 32, folder / "cache")

@@ -3,7 +3,7 @@
 import hashlib
 from pathlib import Path
 
-from recipevis.config import Dataset, Download
+from recipevis.config import DatasetConfig, DownloadConfig
 from recipevis.core import files
 from recipevis.data import ffmpeg
 from recipevis.data.sources.base import FetchError, Source, by_id, digest
@@ -67,7 +67,7 @@ class Local(Source):
         return link
 
 
-def make_source(dataset: Dataset, download: Download) -> Source:
+def make_source(dataset: DatasetConfig, download: DownloadConfig) -> Source:
     """The source that the parameters `dataset` ask for.
 
     Raises:

@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError
 from safetensors import SafetensorError
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
-from recipevis.config import Backbone, RandomNetworks
+from recipevis.config import BackboneConfig, RandomNetworks
 from recipevis.core import files
 from recipevis.errors import InputError
 from recipevis.model.backbone import untrained
@@ -29,7 +29,7 @@ _CONFIGURATIONS = ("*.json", "*.txt")
 _VARIANTS = ["*.fp16.*", "*.non_ema.*", "safety_checker/*"]
 
 
-def make(settings: Backbone, target: Path) -> None:
+def make(settings: BackboneConfig, target: Path) -> None:
     """Write the backbone that the parameters `backbone` ask for into `target`.
 
     Raises:
@@ -45,7 +45,7 @@ def make(settings: Backbone, target: Path) -> None:
         from_package(target)
 
 
-def folders(settings: Backbone, made: Path = Path("models/backbone")) -> tuple[Path, Path] | None:
+def folders(settings: BackboneConfig, made: Path = Path("models/backbone")) -> tuple[Path, Path] | None:
     """Where the networks that the parameters `backbone` ask for lie already: Stable Diffusion's folder and CLIP's.
 
     None: they are untrained, or not yet fetched from the hub into `made`.
@@ -72,7 +72,7 @@ def from_hub(diffusion: tuple[str, str], clip: tuple[str, str], target: Path) ->
     _finish(target, _hub_origin(diffusion, clip))
 
 
-def _pinned(settings: Backbone) -> tuple[tuple[str, str], tuple[str, str]]:
+def _pinned(settings: BackboneConfig) -> tuple[tuple[str, str], tuple[str, str]]:
     """Both models on the hub, each an id and a commit."""
     diffusion, clip = settings.stable_diffusion, settings.clip
     return (diffusion.id, diffusion.revision), (clip.id, clip.revision)
