@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import requests
@@ -14,28 +13,12 @@ import requests
 from recipevis.cli import disk
 from recipevis.config import Config
 from recipevis.core import files
+from recipevis.core.findings import Finding
 from recipevis.data import annotations, ffmpeg
 from recipevis.data.annotations import SUBSETS, Recipe
 from recipevis.data.sources import base, youtube
 from recipevis.errors import InputError, ParameterError
 from recipevis.kitchen import recipes as kitchen
-
-
-@dataclass(frozen=True)
-class Finding:
-    """One line.
-
-    Attributes:
-        what: what was looked at.
-        state: `ok`, `note` (works, but know it) or `missing` (the run would fail or stop).
-        text: what was found.
-        remedy: what to do; empty where nothing is to be done.
-    """
-
-    what: str
-    state: str
-    text: str
-    remedy: str = ""
 
 
 def examine(parameters: Config) -> Iterator[Finding]:
