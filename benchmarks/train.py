@@ -41,10 +41,11 @@ from torch.utils.flop_counter import FlopCounterMode
 from recipevis import images
 from recipevis.cli import fuser_costs, probe, stand_ins
 from recipevis.config import FUSERS, Config, load
+from recipevis.core.devices import device
 from recipevis.embeddings.writer import Embeddings
 from recipevis.model import schedule
 from recipevis.model.conditions import Embedded
-from recipevis.model.networks import Backbone, device, encode_images, encode_sentences
+from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.training import trainer
 from recipevis.training.batches import Batch
 

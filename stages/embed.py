@@ -5,9 +5,10 @@ from pathlib import Path
 from recipevis import images
 from recipevis.config import Config
 from recipevis.core import processes
+from recipevis.core.devices import device
 from recipevis.data import triplets
 from recipevis.embeddings import writer
-from recipevis.model.networks import Backbone, device
+from recipevis.model.networks import Backbone
 from stages import leads, publish, run, work_folder
 
 

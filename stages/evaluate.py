@@ -4,10 +4,11 @@ import json
 from pathlib import Path
 
 from recipevis.config import Config
+from recipevis.core.devices import device
 from recipevis.data import triplets
 from recipevis.evaluation import baselines
 from recipevis.evaluation import scores as evaluation
-from recipevis.model.networks import clip_images, device
+from recipevis.model.networks import clip_images
 from recipevis.report import model_card, page, plots
 from stages import publish, run, work_folder
 

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core import files
+from recipevis.core.devices import device
 from recipevis.data import annotations, triplets
-from recipevis.model.networks import Backbone, device
+from recipevis.model.networks import Backbone
 from recipevis.sampling import rollout
 from stages import publish, run, work_folder
 

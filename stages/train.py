@@ -4,9 +4,10 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core import files, processes
+from recipevis.core.devices import device
 from recipevis.data import triplets
 from recipevis.embeddings.writer import Embeddings
-from recipevis.model.networks import Backbone, device
+from recipevis.model.networks import Backbone
 from recipevis.report import model_card, plots
 from recipevis.sampling.pipeline import assemble
 from recipevis.training.trainer import new_conditioner, new_trainer

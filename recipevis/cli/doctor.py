@@ -141,15 +141,14 @@ def _why(error: requests.RequestException) -> str:
 def _device(parameters: Config) -> Finding:
     import torch
 
-    from recipevis.model.networks import device
-    from recipevis.training.trainer import check_device
+    from recipevis.core.devices import check_training, device
 
     published = parameters.backbone.source == "hub"
     processes = max(parameters.train.processes, parameters.embed.processes)
     needed = 16 * disk.PUBLISHED["unet"] / disk.GIB
     try:
         where = device(parameters.device)
-        check_device(parameters.train, where)
+        check_training(where, parameters.train.precision, parameters.train.processes)
     except ParameterError as error:
         return Finding("device", "missing", str(error), "set it in the parameter file")
     if where.type == "cuda":

@@ -13,8 +13,9 @@ import pandas as pd
 
 from recipevis.config import Config
 from recipevis.core import files
+from recipevis.core.devices import device
 from recipevis.model.backbone import sources
-from recipevis.model.networks import Backbone, clip_configuration, device
+from recipevis.model.networks import Backbone, clip_configuration
 from recipevis.randomness import numpy_generator
 
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]

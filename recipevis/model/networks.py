@@ -8,7 +8,6 @@
 """
 
 import json
-import re
 import threading
 from collections.abc import Mapping, Sequence
 from functools import cached_property
@@ -30,8 +29,7 @@ from transformers import (
     CLIPVisionModel,
 )
 
-from recipevis.core import processes
-from recipevis.errors import InputError, ParameterError
+from recipevis.errors import InputError
 from recipevis.fusers.base import Shapes
 from recipevis.images import ClipPreprocessing
 from recipevis.model.schedule import load_scheduler
@@ -165,27 +163,6 @@ class ClipImages:
 def clip_images(folders: Mapping[str, Path], device: str | torch.device) -> dict[str, ClipImages]:
     """The CLIPs of those folders that hold one, by name: `models/encoder/` may hold none."""
     return {name: ClipImages(path, device) for name, path in folders.items() if (path / "config.json").exists()}
-
-
-def device(name: str) -> torch.device:
-    """The device of the parameter `device`; `auto` takes a GPU where there is one, of several processes each its own.
-
-    Raises:
-        ParameterError: this machine, or this build of torch, has no such device.
-    """
-    available = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}
-    if name == "auto":
-        name = next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
-    if name == "cuda" and processes.local_rank() is not None:
-        name = f"cuda:{processes.local_rank()}"
-    form = re.fullmatch("([a-z]+)(?::([0-9]+))?", name)
-    kind, index = form.groups() if form else (name, None)
-    if int(index or 0) >= available.get(kind, 0):
-        present = ", ".join(kind for kind, count in available.items() if count)
-        raise ParameterError(f"device = {name!r}: not on this machine; it has {present}")
-    if kind == "cuda" and index:
-        torch.cuda.set_device(int(index))  # accelerate takes the current one
-    return torch.device(name)
 
 
 def configuration(folder: Path, name: str = "config.json") -> dict:

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints
+from recipevis.core.devices import check_training
 from recipevis.core.progress import meter
 from recipevis.embeddings.writer import Embeddings
 from recipevis.errors import InputError, ParameterError
@@ -72,7 +73,7 @@ class Trainer:
         cycle: CycleLoss | None,
         cycle_settings: CycleConfig,
     ):
-        check_device(settings, device)
+        check_training(device, settings.precision, settings.processes)
         # Gradients lie in the buckets that are averaged, not beside them.
         parallel = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         self._accelerator = Accelerator(
@@ -325,24 +326,6 @@ def _finite(value: float, name: str, step: int) -> float:
     if not math.isfinite(value):
         raise ParameterError(f"the {name} is {value} at step {step}: lower train.learning_rate")
     return value
-
-
-def check_device(settings: TrainConfig, device: torch.device) -> None:
-    """Refuse what a device can't do.
-
-    Raises:
-        ParameterError: it hasn't this precision, or doesn't serve several processes.
-    """
-    if settings.processes > 1 and device.type == "mps":
-        raise ParameterError(f"train.processes = {settings.processes}: an Apple GPU serves one process only")
-    if settings.precision == "fp16" and device.type == "cpu":
-        raise ParameterError("train.precision = 'fp16': a CPU has fp32 and bf16 only")
-    if (
-        settings.precision == "bf16"
-        and device.type == "cuda"
-        and not torch.cuda.is_bf16_supported(including_emulation=False)
-    ):
-        raise ParameterError("train.precision = 'bf16': this GPU has fp32 and fp16 only")
 
 
 def _micro_batch_size(settings: TrainConfig, processes: int) -> int:

@@ -10,10 +10,10 @@ from safetensors.torch import load_file, save_file
 
 from recipevis.config import BackboneConfig as Settings
 from recipevis.config import RandomNetworks, load
-from recipevis.errors import InputError, ParameterError
+from recipevis.errors import InputError
 from recipevis.fusers.base import Shapes
 from recipevis.model.backbone import sources
-from recipevis.model.networks import Backbone, ClipImages, device, encode_images, encode_sentences
+from recipevis.model.networks import Backbone, ClipImages, encode_images, encode_sentences
 
 
 @pytest.fixture
@@ -269,20 +269,3 @@ def test_the_package_ships_the_kitchens_networks(root, tmp_path):
     assert ClipImages(tmp_path / "encoder", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 96)
     shipped = [path for path in sources.KITCHEN.rglob("*") if path.suffix in (".safetensors", ".json")]
     assert sum(path.stat().st_size for path in shipped) < 12e6
-
-
-def test_a_device_that_is_not_there_is_refused():
-    assert device("cpu") == torch.device("cpu")
-    assert device("auto").type in ("cpu", "cuda", "mps")
-    for name in ("cuda:99", "cuda:", "cuda:first", "tpu"):
-        with pytest.raises(ParameterError, match=f"'{name}'"):
-            device(name)
-
-
-def test_a_gpu_by_number_becomes_the_current_one(monkeypatch):
-    chosen = []
-    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
-    monkeypatch.setattr(torch.cuda, "set_device", chosen.append)
-    for name in ("cuda:1", "cuda", "cpu:0"):
-        assert device(name) == torch.device(name)
-    assert chosen == [1]

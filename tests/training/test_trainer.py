@@ -27,7 +27,7 @@ from recipevis.model import denoiser
 from recipevis.model.networks import Backbone
 from recipevis.training import trainer as trainer_module
 from recipevis.training.batches import Batches, by_subset
-from recipevis.training.trainer import Trainer, check_device, new_conditioner, new_cycle_loss, new_trainer
+from recipevis.training.trainer import Trainer, new_conditioner, new_cycle_loss, new_trainer
 
 SETTINGS = {
     "steps": 6,
@@ -534,11 +534,6 @@ def test_bf16_keeps_single_precision_weights(make, tmp_path):
     full = make(settings(steps=2))[0].run(tmp_path / "full")
     assert {weight.dtype for weight in denoiser.parameters()} == {torch.float32}
     np.testing.assert_allclose(history["denoising"], full["denoising"], rtol=0.05)
-
-
-def test_several_processes_on_an_apple_gpu_are_refused():
-    with pytest.raises(ParameterError, match=r"train\.processes = 2: an Apple GPU"):
-        check_device(settings(processes=2), torch.device("mps"))
 
 
 def test_half_precision_on_a_cpu_is_refused(make):
