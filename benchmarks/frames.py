@@ -36,8 +36,8 @@ from PIL import Image
 from recipevis import images
 from recipevis.data import ffmpeg as ffmpeg_files
 from recipevis.data import frames, video
-from recipevis.data.annotations import Recipe, Step
 from recipevis.data.sources.local import Local
+from recipevis.data.tables.recipes import Recipe, Step
 
 SECONDS, RATE, STEPS, PIXELS = 300, 30, 8, 256
 _VIDEOS_SHARED = 24  # by two workers: enough that neither waits long for the other at the end

@@ -6,6 +6,7 @@ from pathlib import Path
 from recipevis.config import Config
 from recipevis.core import files
 from recipevis.data import annotations
+from recipevis.data.tables.recipes import write_recipes
 from recipevis.kitchen import recipes as kitchen
 from stages import run
 
@@ -21,7 +22,7 @@ def main(parameters: Config) -> None:
         name = dataset.annotations
         content = annotations.fetch(name)
     recipes = annotations.parse(content, name, annotations.id_rule(dataset.source, dataset.url), dataset.limit)
-    annotations.write(Path("data/annotations.json"), recipes)
+    write_recipes(Path("data/annotations.json"), recipes)
     files.write_json(Path("data/dataset.json"), annotations.summary(recipes))
 
 

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core import files, progress
-from recipevis.data import annotations
 from recipevis.data.download import download, log_so_far
 from recipevis.data.sources import local
+from recipevis.data.tables.recipes import read_recipes
 from recipevis.errors import SourceError
 from stages import run, work_folder
 
@@ -16,7 +16,7 @@ def main(parameters: Config) -> None:
     source = local.make_source(parameters.dataset, parameters.download)
     rows, messages = Path("data/videos.csv"), Path("logs/download.csv")
     with work_folder("download") as work:
-        recipes = annotations.read(Path("data/annotations.json"))
+        recipes = read_recipes(Path("data/annotations.json"))
         try:
             videos, log = download(recipes, source, parameters.download.workers, work, parameters.execution.dask)
         except SourceError:

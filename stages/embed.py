@@ -6,7 +6,7 @@ from recipevis import images
 from recipevis.config import Config
 from recipevis.core import processes
 from recipevis.core.devices import device
-from recipevis.data import triplets
+from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings import writer
 from recipevis.model.networks import Backbone
 from stages import leads, publish, run, work_folder
@@ -16,7 +16,7 @@ def main(parameters: Config) -> None:
     """Embed beside, then move to the stage's output."""
     with work_folder("embed") as work:
         if not processes.launch("stages.embed", parameters.embed.processes, work):
-            table = triplets.read(Path("data/triplets.csv"))
+            table = read_triplets(Path("data/triplets.csv"))
             writer.embed(
                 table["sentence"],
                 [*table["image"], *table["previous_image"]],

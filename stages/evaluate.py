@@ -5,7 +5,8 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core.devices import device
-from recipevis.data import triplets
+from recipevis.data.tables.samples import read_samples
+from recipevis.data.tables.triplets import read_triplets
 from recipevis.evaluation import baselines
 from recipevis.evaluation import scores as evaluation
 from recipevis.model.networks import clip_images
@@ -15,9 +16,9 @@ from stages import publish, run, work_folder
 
 def main(p: Config) -> None:
     """Score, or go on with an interrupted scoring, then report."""
-    samples, drawn = evaluation.read_samples(Path("samples/samples.csv")), Path("samples")
+    samples, drawn = read_samples(Path("samples/samples.csv")), Path("samples")
     mean = baselines.mean_image(
-        triplets.read(Path("data/triplets.csv")).query("subset == 'training'")["image"].tolist()
+        read_triplets(Path("data/triplets.csv")).query("subset == 'training'")["image"].tolist()
     )
     encoders = clip_images({"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}, device(p.device))
     files = ("models/recipevis/training", "models/backbone/backbone", "data/dataset", "data/survivors")

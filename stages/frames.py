@@ -4,8 +4,10 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core import files, progress
-from recipevis.data import annotations, frames
+from recipevis.data import frames
 from recipevis.data.sources import local
+from recipevis.data.tables.recipes import read_recipes
+from recipevis.data.tables.videos import read_videos
 from stages import publish, run, work_folder
 
 
@@ -14,8 +16,8 @@ def main(parameters: Config) -> None:
     source = local.make_source(parameters.dataset, parameters.download)
     wanted, folder = parameters.frames, Path("data/frames")
     with work_folder("frames") as work:
-        recipes = annotations.read(Path("data/annotations.json"))
-        videos = frames.read_videos(Path("data/videos.csv"))
+        recipes = read_recipes(Path("data/annotations.json"))
+        videos = read_videos(Path("data/videos.csv"))
         table = frames.extract(
             recipes,
             videos,

@@ -4,14 +4,16 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core import files, progress
-from recipevis.data import annotations, triplets
+from recipevis.data import triplets
+from recipevis.data.tables.frames import read_frames
+from recipevis.data.tables.recipes import read_recipes
 from stages import run
 
 
 def main(parameters: Config) -> None:
     """Write `data/triplets.csv` and `data/survivors.json`."""
-    recipes = annotations.read(Path("data/annotations.json"))
-    table, survivors = triplets.build(recipes, triplets.read_frames(Path("data/frames.csv")))
+    recipes = read_recipes(Path("data/annotations.json"))
+    table, survivors = triplets.build(recipes, read_frames(Path("data/frames.csv")))
     triplets.check(survivors)
     files.write_text(Path("data/triplets.csv"), table.to_csv(index=False, lineterminator="\n"))
     files.write_json(Path("data/survivors.json"), survivors)

@@ -5,7 +5,8 @@ from pathlib import Path
 from recipevis.config import Config
 from recipevis.core import files
 from recipevis.core.devices import device
-from recipevis.data import annotations, triplets
+from recipevis.data.tables.recipes import read_recipes
+from recipevis.data.tables.triplets import read_triplets
 from recipevis.model.networks import Backbone
 from recipevis.sampling import rollout
 from stages import publish, run, work_folder
@@ -14,8 +15,8 @@ from stages import publish, run, work_folder
 def main(parameters: Config) -> None:
     """Draw beside, then move to the stage's output."""
     sample, where = parameters.sample, device(parameters.device)
-    recipes = annotations.read(Path("data/annotations.json"))
-    table = rollout.plan(recipes, triplets.read(Path("data/triplets.csv")), sample.recipes)
+    recipes = read_recipes(Path("data/annotations.json"))
+    table = rollout.plan(recipes, read_triplets(Path("data/triplets.csv")), sample.recipes)
     pipeline = rollout.load_pipeline(Path("models/recipevis"), where)
     sampler = rollout.Sampler(pipeline, parameters.seed, sample.steps, sample.guidance, sample.image_guidance)
     with work_folder("sample") as work:

@@ -5,7 +5,7 @@ from pathlib import Path
 from recipevis.config import Config
 from recipevis.core import files, processes
 from recipevis.core.devices import device
-from recipevis.data import triplets
+from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings.writer import Embeddings
 from recipevis.model.networks import Backbone
 from recipevis.report import model_card, plots
@@ -20,7 +20,7 @@ def main(p: Config) -> None:
         model, train, cycle, pixels = work / "recipevis", p.train, p.cycle, p.frames.pixels
         if not processes.launch("stages.train", train.processes, work):
             backbone = Backbone(Path("models/backbone"), device(p.device))
-            table, cache = triplets.read(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
+            table, cache = read_triplets(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
             about = {"fuser": p.fuser, "fuser_hidden": p.fuser_hidden, "fuser_residual": p.fuser_residual}
             about |= {"condition_tokens": p.condition_tokens, "seed": p.seed}
             conditioner = new_conditioner(backbone, **about)

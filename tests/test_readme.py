@@ -15,9 +15,9 @@ from ruamel.yaml import YAML
 
 from recipevis.cli.main import app
 from recipevis.config import FUSERS, describe, load
-from recipevis.data import download, frames, triplets
-from recipevis.data.annotations import SUBSETS
 from recipevis.data.sources import base
+from recipevis.data.tables import frames, triplets, videos
+from recipevis.data.tables.recipes import SUBSETS
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
@@ -239,9 +239,9 @@ def table_keys(heading: str, first: str) -> list[str]:
 @pytest.mark.parametrize(
     ("heading", "first", "known"),
     [
-        ("data/videos.csv", "column", download.COLUMNS),
-        ("data/videos.csv", "error", base.ERRORS),
-        ("data/videos.csv", "flag", download.FLAGS),
+        ("data/videos.csv", "column", videos.COLUMNS),
+        ("data/videos.csv", "error", videos.ERRORS),
+        ("data/videos.csv", "flag", videos.FLAGS),
         ("data/frames.csv", "column", frames.COLUMNS),
         ("data/frames.csv", "error", frames.ERRORS),
         ("data/frames.csv", "flag", frames.FLAGS),
@@ -256,7 +256,7 @@ def test_the_table_of_errors_says_which_are_for_good():
     text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \|.*\| (asks again|with `ALL=1`) \|$", text, re.MULTILINE)
     assert {name for name, retried in rows if retried != "asks again"} == base.PERMANENT
-    assert {name for name, _ in rows} == base.ERRORS.keys()
+    assert {name for name, _ in rows} == videos.ERRORS.keys()
 
 
 def test_when_the_stage_stops_asking_is_said():

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from recipevis.config import Config
-from recipevis.data.annotations import SUBSETS, Recipe
+from recipevis.data.tables.recipes import SUBSETS, Recipe
 from recipevis.fusers.base import Shapes, count_weights, hidden_width
 
 GIB = 2**30

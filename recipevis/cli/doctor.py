@@ -15,8 +15,8 @@ from recipevis.config import Config
 from recipevis.core import files
 from recipevis.core.findings import Finding
 from recipevis.data import annotations, ffmpeg
-from recipevis.data.annotations import SUBSETS, Recipe
 from recipevis.data.sources import base, youtube
+from recipevis.data.tables.recipes import SUBSETS, Recipe
 from recipevis.errors import InputError, ParameterError
 from recipevis.kitchen import recipes as kitchen
 

@@ -9,7 +9,7 @@ import numpy as np
 from recipevis.cli import disk
 from recipevis.cli.probe import Costs
 from recipevis.config import Config
-from recipevis.data import annotations
+from recipevis.data.tables.recipes import Recipe
 from recipevis.fusers.base import count_weights, hidden_width
 from recipevis.model import cycle_loss
 from recipevis.model.networks import Backbone
@@ -37,9 +37,7 @@ class Estimate:
     table_1_disk_gib: float
 
 
-def estimate(
-    costs: Costs, parameters: Config, networks: Backbone, recipes: Sequence[annotations.Recipe] | None = None
-) -> Estimate:
+def estimate(costs: Costs, parameters: Config, networks: Backbone, recipes: Sequence[Recipe] | None = None) -> Estimate:
     """The configured run's hours and memory. With several processes: on as many devices like this one.
 
     Args:
@@ -80,7 +78,7 @@ def estimate(
     )
 
 
-def _disk(parameters: Config, recipes: Sequence[annotations.Recipe] | None) -> float:
+def _disk(parameters: Config, recipes: Sequence[Recipe] | None) -> float:
     """GiB of Table 1: what comes before training once, checkpoints once, each row's model and drawn images."""
     once, each = 0.0, 0.0
     for fuser, _ in TABLE_1:

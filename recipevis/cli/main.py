@@ -194,13 +194,13 @@ def export(
     with _told_in_one_line("export"):
         from recipevis.config import load
         from recipevis.data import export as exporting
-        from recipevis.data import triplets
+        from recipevis.data.tables.triplets import read_triplets
 
         table = Path("data/triplets.csv")
         if not table.is_file():
             raise InputError(f"{table}: missing; `dvc repro manifest` makes it")
         frames = load(params).frames
-        counts = exporting.export(triplets.read(table), frames.blank, frames.pixels, folder)
+        counts = exporting.export(read_triplets(table), frames.blank, frames.pixels, folder)
         print(f"{folder}: {', '.join(f'{split} {count:,}' for split, count in counts.items())} triplets")
 
 

@@ -10,7 +10,6 @@ import re
 import tarfile
 import unicodedata
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,48 +17,15 @@ from urllib.parse import urlsplit
 import requests
 
 from recipevis.core import files
+from recipevis.data.tables.recipes import SUBSETS, Recipe, Step
 from recipevis.errors import InputError
 
-SUBSETS = ("training", "validation")
 # A video's id names its files, so it must be a plain name, and one of YouTube's own must look like one.
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 _YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
 _LONGEST_S = 1e9  # thirty years
 _TIMEOUT_S = (20, 60)  # to connect, between two pieces of the answer
-
-
-@dataclass(frozen=True)
-class Step:
-    """One step of a recipe.
-
-    Attributes:
-        step: its position in the recipe, from 0.
-        start_s: seconds after the first shown frame.
-        end_s: the same, not before the start. Steps may overlap.
-        sentence: outer whitespace stripped, nothing else changed.
-    """
-
-    step: int
-    start_s: float
-    end_s: float
-    sentence: str
-
-    @property
-    def middle_s(self) -> float:
-        """The time of the step's frame (A.1), seconds."""
-        return (self.start_s + self.end_s) / 2
-
-
-@dataclass(frozen=True)
-class Recipe:
-    """One annotated video."""
-
-    video_id: str
-    subset: str
-    recipe_type: str
-    duration_s: float
-    steps: tuple[Step, ...]
 
 
 def id_rule(source: str, url: str) -> re.Pattern:
@@ -227,23 +193,3 @@ def summary(recipes: Sequence[Recipe]) -> dict[str, dict[str, Any]]:
             "steps": sum(len(recipe.steps) for recipe in chosen),
         }
     return table
-
-
-def write(path: Path, recipes: Sequence[Recipe]) -> None:
-    """Write recipes in our own plain form."""
-    files.write_json(path, [asdict(recipe) for recipe in recipes])
-
-
-def read(path: Path) -> list[Recipe]:
-    """Recipes as `write` wrote them.
-
-    Raises:
-        InputError: the file is missing or not ours.
-    """
-    try:
-        entries = json.loads(path.read_text(encoding="utf-8"))
-        return [Recipe(**entry | {"steps": tuple(Step(**step) for step in entry["steps"])}) for entry in entries]
-    except OSError as error:
-        raise InputError(f"{path}: can't be read: {error.strerror}; the stage `annotations` writes it") from error
-    except (ValueError, TypeError, KeyError) as error:
-        raise InputError(f"{path}: not written by the stage `annotations`: {error}") from error

@@ -10,12 +10,10 @@ import pandas as pd
 
 from recipevis.core import files, parallel
 from recipevis.data import video
-from recipevis.data.annotations import Recipe
 from recipevis.data.sources.base import PASSING, FetchError, Source
+from recipevis.data.tables.recipes import Recipe
+from recipevis.data.tables.videos import COLUMNS
 
-COLUMNS = ("video_id", "subset", "recipe_type", "status", "error", "flags", "file", "bytes", "sha256", "duration_s")
-# A video with a flag is kept.
-FLAGS = {"short": "it ends before a step's middle is shown; asked for a second time, no longer one came"}
 LOG_COLUMNS = ("video_id", "status", "error", "tries", "message")
 
 

@@ -25,7 +25,7 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
     """Write the triplets of both subsets.
 
     Args:
-        triplets: see `triplets.read`; the frames' paths lead from the working directory.
+        triplets: see `read_triplets`; the frames' paths lead from the working directory.
         blank: `white` or `black`, the image before a first step.
         pixels: height and width of a frame.
         folder: made here; must not exist, or be empty.

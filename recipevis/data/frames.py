@@ -13,22 +13,10 @@ from PIL import Image
 from recipevis import images
 from recipevis.core import files, parallel
 from recipevis.data import video
-from recipevis.data.annotations import Recipe, Step
 from recipevis.data.sources.base import FetchError, Source
+from recipevis.data.tables.frames import COLUMNS, FLAGS
+from recipevis.data.tables.recipes import Recipe, Step
 
-COLUMNS = ("video_id", "step", "start_s", "end_s", "time_s", "status", "error", "flags", "file")
-# Why a step has no frame: a closed list, shown in docs/data.md.
-ERRORS = {
-    "video_failed": "the video could not be downloaded; data/videos.csv says why",
-    "video_gone": "the video has left the store since, and could not be fetched again",
-    **video.ERRORS,
-}
-# A frame with a flag is kept.
-FLAGS = {
-    "dark": "almost black: a fade, or a picture that says nothing",
-    "uniform": "a single colour, nearly",
-    "hdr": "made for a screen of high dynamic range; its tones are not mapped, so it looks pale",
-}
 _COMPRESSION = 3  # zlib's; photographs take 5 % more space than at Pillow's 6, and a third of the time
 _DARK = 12  # grey levels of 255: the mean of a dark frame is below
 _UNIFORM = 4  # grey levels: the standard deviation of each channel of a uniform frame is below
@@ -120,8 +108,3 @@ def flags(frame: Image.Image, hdr: bool = False) -> list[str]:
     levels = np.asarray(frame, dtype=np.float32)  # [h, w, 3]
     holds = {"dark": levels.mean() < _DARK, "uniform": levels.std(axis=(0, 1)).max() < _UNIFORM, "hdr": hdr}
     return [flag for flag in FLAGS if holds[flag]]
-
-
-def read_videos(path: Path) -> pd.DataFrame:
-    """`data/videos.csv`: all columns are text, empty where there is nothing."""
-    return pd.read_csv(path, dtype=str, keep_default_na=False)

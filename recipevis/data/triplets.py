@@ -3,15 +3,14 @@
 import hashlib
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from recipevis.data.annotations import SUBSETS, Recipe
+from recipevis.data.tables.recipes import SUBSETS, Recipe
+from recipevis.data.tables.triplets import COLUMNS
 from recipevis.errors import InputError
 
-COLUMNS = ("sample_id", "subset", "recipe_type", "video_id", "step", "sentence", "image", "previous_image")
 COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
 PREVIOUS_MISSING = "previous_missing"  # beside the frames' own errors: the step before has no frame
 
@@ -83,16 +82,3 @@ def outcomes(survivors: dict[str, Any]) -> Counter[tuple[str, str]]:
     for subset in SUBSETS:
         ended.update({("dropped", reason): count for reason, count in survivors[subset]["dropped"].items()})
     return ended
-
-
-def read(path: Path) -> pd.DataFrame:
-    """`data/triplets.csv`: `step` is int, the rest is text; `previous_image` is "" for a first step."""
-    columns = {column: int if column == "step" else str for column in COLUMNS}
-    return pd.read_csv(path, dtype=columns, keep_default_na=False)
-
-
-def read_frames(path: Path) -> pd.DataFrame:
-    """`data/frames.csv`: `step` is int, times are float, the rest is text, empty where there is nothing."""
-    numbers = {"step": int, "start_s": float, "end_s": float, "time_s": float}
-    texts = dict.fromkeys(("video_id", "status", "error", "flags", "file"), str)
-    return pd.read_csv(path, dtype=numbers | texts, keep_default_na=False)

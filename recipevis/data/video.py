@@ -16,15 +16,6 @@ import av
 from av.video.reformatter import ColorTrc
 from PIL import Image
 
-# Why there is no picture: a closed list, shown in docs/data.md.
-ERRORS = {
-    "unreadable": "the file can't be opened, or is no video file",
-    "no_video_stream": "the file holds sound alone, or a video stream without a frame",
-    "past_end": "the time is after the last frame",
-    "undecodable": "the video is damaged there",
-}
-
-
 # Decoders that can leave out the pictures that no other rests on, and say in each packet's header which those are. What
 # VP9's and AV1's make of that wish differs; they, and all others, decode everything.
 _SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4"}
@@ -33,7 +24,7 @@ _HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
 
 
 class VideoError(Exception):
-    """A whole file is of no use. `reason` is a key of `ERRORS`; the message says it of the file, without its name."""
+    """A file of no use. `reason` is a key of `tables.frames.ERRORS`; the message doesn't name the file."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
@@ -42,7 +33,7 @@ class VideoError(Exception):
 
 @dataclass(frozen=True)
 class Shot:
-    """The picture at a time, PIL RGB at its own size, or None and the reason, a key of `ERRORS`.
+    """The picture at a time, PIL RGB at its own size, or None and the reason, a key of `tables.frames.ERRORS`.
 
     `hdr`: it was made for a screen of high dynamic range, and looks pale here, since its tones are not mapped.
     """

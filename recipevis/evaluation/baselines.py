@@ -13,14 +13,9 @@ import pandas as pd
 
 from recipevis import images
 from recipevis.core.progress import track
+from recipevis.data.tables.samples import SETS, WRONG_PREVIOUS
 from recipevis.errors import InputError
 from recipevis.randomness import numpy_generator
-
-# What the stage `sample` draws, each in a folder of this name.
-AUTOREGRESSIVE, TEACHER_FORCED = "autoregressive", "teacher_forced"
-WRONG_PREVIOUS = "wrong_previous"  # the model, shown what `other_recipe` gives as the image before
-UNTOUCHED_BACKBONE, VAE_ROUND_TRIP = "untouched_backbone", "vae_round_trip"
-DRAWN = (AUTOREGRESSIVE, TEACHER_FORCED, WRONG_PREVIOUS, UNTOUCHED_BACKBONE, VAE_ROUND_TRIP)
 
 
 def mean_image(paths: Sequence[str]) -> np.ndarray:
@@ -60,7 +55,7 @@ def pictures(
 
     Args:
         sample: a scored row of `samples`.
-        samples: from `evaluation.read_samples`.
+        samples: from `read_samples`.
         drawn: folder of the drawn pictures, a folder each.
         mean: from `mean_image`.
         blank: what `copy_previous` shows for a first step, `white` or `black`.
@@ -81,7 +76,7 @@ def pictures(
     }
     if other:
         compared["other_recipe"] = _read(Path(other))
-    for name in DRAWN:  # folders below samples/
+    for name in SETS:  # folders below samples/
         if name == WRONG_PREVIOUS and not other:
             continue
         compared[name] = _read(drawn / name / f"{sample.sample_id}.png")

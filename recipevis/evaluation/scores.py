@@ -17,14 +17,14 @@ from scipy.stats import bootstrap
 from recipevis.core import files
 from recipevis.core.parallel import in_order, threads
 from recipevis.core.progress import meter
-from recipevis.errors import InputError
+from recipevis.data.tables import samples as sets
 from recipevis.evaluation import baselines, metrics
 from recipevis.randomness import numpy_generator
 
-MODES = (baselines.AUTOREGRESSIVE, baselines.TEACHER_FORCED)  # the first is the headline
-CEILING = (baselines.VAE_ROUND_TRIP,)
-CONTROLS = (baselines.WRONG_PREVIOUS,)
-FLOORS = ("copy_previous", "mean_image", "other_recipe", baselines.UNTOUCHED_BACKBONE)
+MODES = (sets.AUTOREGRESSIVE, sets.TEACHER_FORCED)  # the first is the headline
+CEILING = (sets.VAE_ROUND_TRIP,)
+CONTROLS = (sets.WRONG_PREVIOUS,)
+FLOORS = ("copy_previous", "mean_image", "other_recipe", sets.UNTOUCHED_BACKBONE)
 # The pictures behind a row's entries, one a mode. What looks at no drawn image is the same picture in both modes.
 ROWS = {"model": MODES} | {row: (row, row) for row in (*CONTROLS, *FLOORS, *CEILING)}
 GROUPS = {"all": 0, "after_first": 1}  # the first step that counts
@@ -40,21 +40,6 @@ class Encoder(Protocol):
 
     def pooled(self, pictures: Sequence[np.ndarray]) -> np.ndarray:
         """Pictures, uint8 RGB [h, w, 3] each, to vectors, float32 [n, d], not normalised."""
-
-
-def read_samples(path: Path) -> pd.DataFrame:
-    """The `sample` stage's table; what is missing in it is an empty string.
-
-    Raises:
-        InputError: the file can't be read, or no step of it can be scored.
-    """
-    try:
-        samples = pd.read_csv(path, dtype=str, keep_default_na=False).astype({"step": int, "scored": int})
-    except (OSError, ValueError, KeyError) as error:
-        raise InputError(f"{path}: can't be read as a table of samples: {error}") from error
-    if not samples.scored.any():
-        raise InputError(f"{path}: no step has both its true frame and the one before it, so nothing can be scored")
-    return samples
 
 
 def score(

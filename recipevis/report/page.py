@@ -82,7 +82,7 @@ def page(
 
     Args:
         result: what `reports/evaluation.json` holds.
-        samples: from `evaluation.read_samples`.
+        samples: from `read_samples`.
         drawn: folder of the drawn pictures, a folder each.
         strips: recipes shown, the first so many.
         training: `training.json`.

@@ -21,22 +21,21 @@ from recipevis.config import FUSERS
 from recipevis.core import files
 from recipevis.core.parallel import in_order, threads
 from recipevis.core.progress import meter
-from recipevis.data.annotations import Recipe
-from recipevis.errors import InputError
-from recipevis.evaluation.baselines import (
+from recipevis.data.tables.recipes import Recipe
+from recipevis.data.tables.samples import (
     AUTOREGRESSIVE,
+    COLUMNS,
     TEACHER_FORCED,
     UNTOUCHED_BACKBONE,
     VAE_ROUND_TRIP,
     WRONG_PREVIOUS,
-    other_recipe,
 )
+from recipevis.errors import InputError
+from recipevis.evaluation.baselines import other_recipe
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone, configuration
 from recipevis.randomness import generator
 from recipevis.sampling.pipeline import RecipePipeline, assemble
-
-COLUMNS = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import pytest
 
 from recipevis.cli import disk, estimates
 from recipevis.cli.probe import Costs
-from recipevis.data.annotations import Recipe, Step
+from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.fusers.base import count_weights
 from recipevis.model.networks import Backbone
 

@@ -11,9 +11,9 @@ from distributed import LocalCluster
 
 from recipevis.core import parallel
 from recipevis.data import ffmpeg, frames
-from recipevis.data.annotations import Recipe, Step
 from recipevis.data.download import download
 from recipevis.data.sources import local
+from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.errors import InputError
 
 

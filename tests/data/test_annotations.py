@@ -11,6 +11,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from recipevis.data import annotations
+from recipevis.data.tables import recipes as recipes_table
 from recipevis.errors import InputError
 
 YOUTUBE, LOCAL = annotations.YOUTUBE_ID, annotations.PLAIN_ID
@@ -66,17 +67,17 @@ def archive(**files: bytes) -> bytes:
 
 def test_sentences_lose_their_outer_spaces_only_and_steps_count_by_position():
     first, second = parse(GOOD)
-    assert first.steps[0] == annotations.Step(0, 10.0, 20.0, "cut  the bread")
+    assert first.steps[0] == recipes_table.Step(0, 10.0, 20.0, "cut  the bread")
     assert first.steps[1].middle_s == 15.5  # a step of no length
     assert (second.video_id, second.subset, second.duration_s) == ("bbbbbbbbbbb", "validation", 30.5)
 
 
 def test_written_and_read_back(tmp_path):
     recipes = parse(GOOD)
-    annotations.write(tmp_path / "a.json", recipes)
+    recipes_table.write_recipes(tmp_path / "a.json", recipes)
     before = (tmp_path / "a.json").read_bytes()
-    assert annotations.read(tmp_path / "a.json") == recipes
-    annotations.write(tmp_path / "a.json", annotations.read(tmp_path / "a.json"))
+    assert recipes_table.read_recipes(tmp_path / "a.json") == recipes
+    recipes_table.write_recipes(tmp_path / "a.json", recipes_table.read_recipes(tmp_path / "a.json"))
     assert (tmp_path / "a.json").read_bytes() == before
 
 
@@ -85,7 +86,7 @@ def test_reading_what_is_not_ours(tmp_path, content):
     if content is not None:
         (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(InputError, match=r"a\.json"):
-        annotations.read(tmp_path / "a.json")
+        recipes_table.read_recipes(tmp_path / "a.json")
 
 
 @pytest.mark.parametrize(

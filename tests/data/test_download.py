@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 
 from recipevis.data import ffmpeg
-from recipevis.data.annotations import Recipe, Step
-from recipevis.data.download import COLUMNS, LOG_COLUMNS, download
+from recipevis.data.download import LOG_COLUMNS, download
 from recipevis.data.sources import base, local
+from recipevis.data.tables.recipes import Recipe, Step
+from recipevis.data.tables.videos import COLUMNS
 from recipevis.errors import SourceError
 
 

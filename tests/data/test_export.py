@@ -6,8 +6,8 @@ import pytest
 from datasets import load_dataset
 from PIL import Image
 
-from recipevis.data import triplets
 from recipevis.data.export import COLUMNS, export
+from recipevis.data.tables import triplets as tables
 from recipevis.errors import InputError
 
 
@@ -24,7 +24,7 @@ def table(tmp_path, monkeypatch):
             before = f"frames/{subset}_{step - 1:02d}.png" if step else ""
             frame = f"frames/{subset}_{step:02d}.png"
             rows.append((f"{subset}_{step:02d}", subset, "1", subset, step, f"do “{step}”", frame, before))
-    return pd.DataFrame(rows, columns=triplets.COLUMNS)
+    return pd.DataFrame(rows, columns=tables.COLUMNS)
 
 
 def test_datasets_loads_it_with_the_columns_that_instructpix2pix_wants(table, tmp_path):

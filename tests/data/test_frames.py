@@ -7,8 +7,9 @@ from PIL import Image
 
 from recipevis import images
 from recipevis.data import ffmpeg, frames
-from recipevis.data.annotations import Recipe, Step
 from recipevis.data.sources import base, local
+from recipevis.data.tables.frames import COLUMNS, ERRORS
+from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.kitchen import recipes as kitchen
 from recipevis.kitchen.drawing import rendering
 
@@ -53,7 +54,7 @@ def contents(folder):
 
 def test_every_step_has_its_row_and_its_picture(source, tmp_path):
     rows = extract(RECIPES, FILES, source, tmp_path / "work")
-    assert tuple(rows.columns) == frames.COLUMNS
+    assert tuple(rows.columns) == COLUMNS
     asked = [(recipe.video_id, step.step) for recipe in RECIPES for step in recipe.steps]
     assert list(zip(rows.video_id, rows.step, strict=True)) == asked
     assert set(rows[rows.video_id == "training-0003"].error) == {"video_failed"}
@@ -113,7 +114,7 @@ def test_a_step_past_the_end_is_a_row(source, tmp_path):
     rows = extract([longer], FILES, source, tmp_path / "work")
     assert list(rows.error) == ["", "past_end"]
     assert list(rows.status) == ["ok", "failed"]
-    assert set(rows.error) <= {"", *frames.ERRORS}
+    assert set(rows.error) <= {"", *ERRORS}
 
 
 def test_flags():

@@ -102,7 +102,7 @@ def test_what_a_killed_process_left_is_in_nobodys_way():
 
 
 def test_make_source(tmp_path, root):
-    parameters = load(root / "params.yaml", ["attend_to_image"])
+    parameters = load(root / "params.yaml")
     dataset = parameters.dataset.model_copy(update={"videos_dir": str(tmp_path)})
     made = [
         local.make_source(dataset.model_copy(update={"source": name}), parameters.download)

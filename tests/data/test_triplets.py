@@ -8,7 +8,9 @@ import pandas as pd
 import pytest
 
 from recipevis.data import annotations, triplets
-from recipevis.data.annotations import Recipe, Step
+from recipevis.data.tables.frames import read_frames
+from recipevis.data.tables.recipes import Recipe, Step
+from recipevis.data.tables.triplets import COLUMNS, read_triplets
 from recipevis.errors import InputError
 
 
@@ -52,9 +54,9 @@ def test_written_and_read_back_as_it_was(tmp_path):
         recipes, frames_of(recipes, {("007", 0): "video_failed", ("007", 1): "video_failed"})
     )
     table.to_csv(tmp_path / "t.csv", index=False, lineterminator="\n")
-    pd.testing.assert_frame_equal(triplets.read(tmp_path / "t.csv"), table, check_dtype=False)
-    read = triplets.read(tmp_path / "t.csv")
-    assert tuple(read.columns) == triplets.COLUMNS
+    pd.testing.assert_frame_equal(read_triplets(tmp_path / "t.csv"), table, check_dtype=False)
+    read = read_triplets(tmp_path / "t.csv")
+    assert tuple(read.columns) == COLUMNS
     assert list(read.previous_image) == ["", "data/frames/NA_00.png", "data/frames/NA_01.png", ""]
     assert read.step.dtype == int
     assert set(read.recipe_type) == {"7"}
@@ -99,7 +101,7 @@ def test_frames_read_back(tmp_path):
     frames = frames_of([recipe("007", 2)], {("007", 1): "past_end"})
     frames = frames.assign(start_s=0.0, end_s=1.0, time_s=0.5, flags="")
     frames.to_csv(tmp_path / "f.csv", index=False)
-    read = triplets.read_frames(tmp_path / "f.csv")
+    read = read_frames(tmp_path / "f.csv")
     assert list(read.video_id) == ["007", "007"]
     assert list(read.error) == ["", "past_end"]
 

@@ -10,10 +10,11 @@ import pytest
 
 from recipevis.config import load
 from recipevis.data import ffmpeg, video
-from recipevis.data.annotations import Recipe, Step
 from recipevis.data.download import LOG_COLUMNS, download, log_so_far
-from recipevis.data.sources.base import ASK_ALL, ERRORS, PERMANENT, REFUSALS, FetchError
+from recipevis.data.sources.base import ASK_ALL, PERMANENT, REFUSALS, FetchError
 from recipevis.data.sources.youtube import _MESSAGES, REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
+from recipevis.data.tables.recipes import Recipe, Step
+from recipevis.data.tables.videos import ERRORS
 from recipevis.errors import InputError, SourceError
 
 

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from recipevis.data.tables.samples import SETS
 from recipevis.errors import InputError
 from recipevis.evaluation import baselines
 
@@ -60,7 +61,7 @@ def test_everything_that_is_compared(tmp_path):
         ],
         columns=["sample_id", "recipe_type", "video_id", "step", "image", "previous_image"],
     )
-    for index, name in enumerate(baselines.DRAWN):
+    for index, name in enumerate(SETS):
         for sample in samples.sample_id:
             plain(tmp_path / name / f"{sample}.png", 100 + index, 0, 0)
     mean = np.full((PIXELS, PIXELS, 3), 50, np.uint8)
@@ -72,7 +73,7 @@ def test_everything_that_is_compared(tmp_path):
         }
         return {name: int(picture[0, 0, 0]) for name, picture in pictures.items()}
 
-    drawn = dict(zip(baselines.DRAWN, (100, 101, 102, 103, 104), strict=True))
+    drawn = dict(zip(SETS, (100, 101, 102, 103, 104), strict=True))
     assert reds(1) == {"true": 20, "copy_previous": 10, "mean_image": 50, "other_recipe": 30, **drawn}
     assert reds(0)["copy_previous"] == 255
     assert reds(0, "black")["copy_previous"] == 0

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from recipevis.core import files
+from recipevis.data.tables.samples import read_samples
 from recipevis.errors import InputError
 from recipevis.evaluation import metrics, scores
 
@@ -69,7 +70,7 @@ def drawn(tmp_path):
 
 
 def scored(drawn, work="work", **changes):
-    samples = scores.read_samples(drawn / "samples.csv")
+    samples = read_samples(drawn / "samples.csv")
     folder = drawn / work
     folder.mkdir(exist_ok=True)
     mean = np.full((PIXELS, PIXELS, 3), 50, np.uint8)
@@ -306,14 +307,14 @@ def test_numbers_have_five_significant_digits():
 
 def test_bad_samples_are_told_in_one_line(drawn):
     with pytest.raises(InputError, match=r"absent\.csv: can't be read"):
-        scores.read_samples(drawn / "absent.csv")
+        read_samples(drawn / "absent.csv")
     (drawn / "other.csv").write_text("a,b\n1,2\n")
     with pytest.raises(InputError, match=r"other\.csv: can't be read"):
-        scores.read_samples(drawn / "other.csv")
+        read_samples(drawn / "other.csv")
     samples = pd.read_csv(drawn / "samples.csv")
     samples.assign(scored=0).to_csv(drawn / "none.csv", index=False)
     with pytest.raises(InputError, match="nothing can be scored"):
-        scores.read_samples(drawn / "none.csv")
+        read_samples(drawn / "none.csv")
     (drawn / "vae_round_trip" / "v0_00.png").unlink()
     with pytest.raises(InputError, match=r"v0_00\.png: can't be read as a picture"):
         scored(drawn)

@@ -10,7 +10,8 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from recipevis import images
-from recipevis.data.annotations import Recipe, Step
+from recipevis.data.tables import samples
+from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.errors import InputError, ParameterError
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
@@ -81,7 +82,7 @@ def test_plan_keeps_unscored_steps_and_leaves_out_recipes_without_any_frame(reci
         key for key, subset in zip(triplets["sample_id"], triplets["subset"], strict=True) if subset == "validation"
     ]
     assert rollout.plan(recipes, triplets, 2)["video_id"].unique().tolist() == ["a", "b"]
-    assert list(table) == rollout.COLUMNS
+    assert list(table) == samples.COLUMNS
 
 
 def drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, folder, batch_size=16):

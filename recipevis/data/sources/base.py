@@ -23,20 +23,7 @@ from recipevis.core import files
 from recipevis.data import video
 from recipevis.errors import SourceError, disk_full
 
-# Why a video is not there: a closed list, shown in docs/data.md.
-ERRORS = {
-    "private": "its owner made it private",
-    "removed": "its owner, or YouTube, removed it",
-    "age_or_country_locked": "not for everyone, or not for this country",
-    "login_or_bot_check": "YouTube wants proof that a person asks",
-    "rate_limited": "too many requests in a short time",
-    "not_found": "no such video",
-    "network": "no answer, one cut short, or an error of the server",
-    "no_suitable_format": "in none of the formats asked for",
-    "damaged": "what came is no video that can be decoded",
-    "other": "anything else; logs/download.csv has the message",
-}
-# Those that asking again won't change. The others pass.
+# Errors that asking again won't change. The others pass.
 PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
 REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # these mean us, and not the video
 PASSING = REFUSALS | {"network"}  # these say nothing of the video: a run that goes on asks again
@@ -51,7 +38,7 @@ class FetchError(Exception):
     """A video can't be had.
 
     Attributes:
-        kind: a key of `ERRORS`.
+        kind: a key of `tables.videos.ERRORS`.
         retry_after_s: the pause that the server asked for, seconds; 0 if it didn't.
     """
 
