@@ -19,6 +19,8 @@ from recipevis.errors import ParameterError
 FUSERS = tuple(
     sorted(path.stem for path in Path(__file__).with_name("fusers").glob("[a-z]*.py") if path.stem != "base")
 )
+# Shapes of untrained networks: folders of configuration files.
+CONFIGS = tuple(sorted(path.name for path in Path(__file__).parent.glob("model/backbone/configs/*")))
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -113,72 +115,6 @@ class FramesConfig(Section):
         return self
 
 
-class RandomTransformer(Section):
-    """Sizes of one untrained transformer."""
-
-    width: Count = Field(description="width of a token")
-    layers: Count = Field(description="number of layers")
-    heads: Count = Field(description="attention heads a layer")
-
-    @model_validator(mode="after")
-    def _heads_divide_width(self) -> "RandomTransformer":
-        if self.width % self.heads:
-            raise ValueError(f"heads = {self.heads}: must divide width = {self.width}")
-        return self
-
-
-class RandomText(RandomTransformer):
-    """Sizes of the untrained text tower."""
-
-    tokens: Annotated[int, Field(ge=4)] = Field(description="tokens of a sentence, padding included")
-    vocabulary: Annotated[int, Field(ge=514)] = Field(description="entries of the token table")
-
-
-class RandomVision(RandomTransformer):
-    """Sizes of the untrained vision tower."""
-
-    pixels: Count = Field(description="height and width of its input image")
-    patch: Count = Field(description="height and width of a patch, pixels")
-
-    @model_validator(mode="after")
-    def _patches_fill_the_image(self) -> "RandomVision":
-        if self.pixels % self.patch:
-            raise ValueError(f"patch = {self.patch}: must divide pixels = {self.pixels}")
-        return self
-
-
-class RandomNetworks(Section):
-    """Sizes of the networks that `backbone.source: random` makes."""
-
-    seed: Annotated[int, Field(ge=0)] = Field(description="of their weights")
-    text: RandomText
-    vision: RandomVision
-    projection: Count = Field(description="width of CLIP's shared space")
-    unet_channels: Annotated[list[Count], Field(min_length=2)] = Field(description="channels of each UNet level")
-    unet_attention: list[bool] = Field(description="which UNet levels attend to the condition")
-    unet_layers: Count = Field(description="residual blocks a UNet level")
-    unet_heads: Count = Field(description="attention heads of a UNet block")
-    vae_channels: Annotated[list[Count], Field(min_length=4, max_length=4)] = Field(
-        description="channels of each VAE level; four levels make it 8x"
-    )
-    vae_layers: Count = Field(description="residual blocks a VAE level")
-    norm_groups: Count = Field(description="groups of the UNet's and the VAE's group norm")
-    prediction: Literal["epsilon", "v_prediction"] = Field(description="what the UNet predicts")
-    zero_snr: bool = Field(description="rescale the noise schedule so that its last step is pure noise")
-
-    @model_validator(mode="after")
-    def _levels_fit(self) -> "RandomNetworks":
-        if len(self.unet_attention) != len(self.unet_channels):
-            raise ValueError(f"unet_attention = {self.unet_attention}: one for each of unet_channels")
-        for channels in (*self.unet_channels, *self.vae_channels):
-            if channels % self.norm_groups:
-                raise ValueError(f"norm_groups = {self.norm_groups}: must divide each of the channels, {channels} too")
-        for channels in self.unet_channels:
-            if channels % self.unet_heads:
-                raise ValueError(f"unet_heads = {self.unet_heads}: must divide each of unet_channels, {channels} too")
-        return self
-
-
 class HubModelConfig(Section):
     """A model on the Hugging Face hub."""
 
@@ -194,12 +130,16 @@ class BackboneConfig(Section):
     clip_folder: str | None = Field(description="CLIP folder; empty: <folder>/clip")
     stable_diffusion: HubModelConfig
     clip: HubModelConfig
-    random: RandomNetworks
+    random: str = Field(
+        description="for the source `random`: tiny, stable-diffusion-v1-4, or the path of a folder of configuration files"
+    )
 
     @model_validator(mode="after")
     def _source_has_what_it_needs(self) -> "BackboneConfig":
         if self.source == "folder" and self.folder is None:
             raise ValueError("folder = empty: source 'folder' needs one")
+        if "/" not in self.random and self.random not in CONFIGS:
+            raise ValueError(f"random = {self.random!r}: allowed are {', '.join(CONFIGS)} or a path with a slash in it")
         return self
 
 

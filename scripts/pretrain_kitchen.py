@@ -16,7 +16,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -27,10 +27,9 @@ from safetensors.torch import load_model, save_model
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPModel, CLIPTextModel, CLIPTokenizer
+from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from recipevis import images, randomness
-from recipevis.config import RandomNetworks
 from recipevis.core import files
 from recipevis.core.progress import track
 from recipevis.kitchen import captions, recipes
@@ -42,23 +41,11 @@ from recipevis.model.networks import encode_sentences
 from recipevis.randomness import generator, numpy_generator, seeded
 
 SEED = 20240507  # of the recipes, the weights and the order; the demo's recipes have small seeds
-SIZES = {
-    "text": {"width": 64, "layers": 2, "heads": 4, "tokens": 40},
-    "vision": {"width": 96, "layers": 3, "heads": 4, "pixels": 64, "patch": 8},
-    "projection": 64,
-    "unet_channels": [16, 32, 64, 112],
-    "unet_attention": [False, False, True, True],
-    "unet_layers": 1,
-    "unet_heads": 4,
-    "vae_channels": [16, 32, 64, 64],
-    "vae_layers": 1,
-    "norm_groups": 4,
-    "prediction": "v_prediction",  # with SD's schedule a tiny model takes its colours from the noise it starts from
-    "zero_snr": True,
-}
-# More of the timesteps at high noise than Stable Diffusion has. Pictures as plain as these show through most of its
-# noise, and a sample whose noisy latents already tell the picture teaches the fuser nothing.
-NOISE = {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.03}
+# The networks' shapes. Their noise schedule has more timesteps at high noise than Stable Diffusion's. Pictures as plain
+# as these show through most of its noise, and a sample whose noisy latents already show the picture teaches the fuser
+# nothing.
+CONFIGS = Path(__file__).with_name("kitchen_configs")
+LENGTH = 40  # tokens of a padded sentence
 RECONSTRUCTION = 3.0  # weight of the picture's reconstruction in CLIP's loss
 
 
@@ -226,7 +213,7 @@ def new_tokenizer(scenes: Scenes, merges: int = 420) -> CLIPTokenizer:
     tokens = [*alphabet, *(byte + "</w>" for byte in alphabet), *map("".join, learned)]
     tokens += ["<|startoftext|>", "<|endoftext|>"]
     vocabulary = {token: index for index, token in enumerate(dict.fromkeys(tokens))}
-    return CLIPTokenizer(vocab=vocabulary, merges=learned, model_max_length=SIZES["text"]["tokens"])
+    return CLIPTokenizer(vocab=vocabulary, merges=learned, model_max_length=LENGTH)
 
 
 def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes: Scenes, steps: int, key: str) -> None:
@@ -382,16 +369,26 @@ def _descend(loss: Tensor, network: torch.nn.Module, optimizer, rate) -> None:
 # --- all of it
 
 
+def read_configs(vocabulary: int) -> dict[str, dict[str, Any]]:
+    """The networks' configurations, with the vocabulary size of the learned tokenizer."""
+    configs = untrained.read(CONFIGS)
+    text = {"vocab_size": vocabulary, "bos_token_id": vocabulary - 2}
+    text |= {"eos_token_id": vocabulary - 1, "pad_token_id": vocabulary - 1}
+    configs["text_encoder"] |= text
+    configs["clip"]["text_config"] |= text
+    return configs
+
+
 def _digest(*options: int) -> str:
     """Stands for the options and the code: parts made by other code or with other options are not taken for these."""
     kitchen = sorted(Path(recipes.__file__).parent.rglob("*.py"))
     called = (Path(module.__file__) for module in (networks_module, schedule, images, randomness, untrained))
-    files = [Path(__file__), *kitchen, *called]
+    files = [Path(__file__), *sorted(CONFIGS.rglob("*.json")), *kitchen, *called]
     return hashlib.sha256(repr(options).encode() + b"".join(file.read_bytes() for file in files)).hexdigest()[:12]
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder to write: backbone/ and encoder/")] = Path("recipevis/kitchen"),
+    out: Annotated[Path, typer.Option(help="folder of backbone/ and encoder/")] = Path("recipevis/kitchen/networks"),
     work: Annotated[Path, typer.Option(help="folder of finished parts, which are kept")] = Path("build/kitchen"),
     recipe_count: Annotated[int, typer.Option("--recipes", help="recipes to render")] = 1000,
     vae_steps: Annotated[int, typer.Option(help="optimizer steps of the VAE")] = 2400,
@@ -403,15 +400,15 @@ def main(
     work = work / _digest(*options)
     scenes = Scenes.of_recipes(SEED, recipe_count)
     tokenizer = new_tokenizer(scenes)
-    sizes = RandomNetworks(seed=SEED, **{**SIZES, "text": {**SIZES["text"], "vocabulary": len(tokenizer)}})
-    processor = untrained.processor(sizes)
-    scheduler = DDPMScheduler.from_config(untrained.scheduler(sizes).config, **NOISE)
+    configs = read_configs(len(tokenizer))
+    processor = CLIPImageProcessorPil.from_dict(configs["preprocessor"])
+    scheduler = DDPMScheduler.from_config(configs["scheduler"])
 
     def part(name: str, train_it: Callable[[torch.nn.Module], None], kind: str) -> torch.nn.Module:
         """A network that was trained before, or a new one after its training."""
         file = work / f"{name}.safetensors"
         with seeded(SEED, name):
-            network = untrained.make(sizes)[kind]
+            network = untrained.make_networks(configs)[kind]
         if file.exists():
             load_model(network, file)
             return network.eval()
@@ -432,7 +429,7 @@ def main(
 
     vae = part("vae", whole_vae, "vae").requires_grad_(False)
     clip = part("clip", lambda new: train(new, scenes, "clip"), "clip")
-    text_encoder = untrained.make(sizes)["text_encoder"]
+    text_encoder = untrained.make_networks(configs)["text_encoder"]
     text_encoder.load_state_dict(clip.text_model.state_dict())
 
     def whole_unet(unet: torch.nn.Module) -> None:

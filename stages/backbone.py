@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from recipevis.config import Config
-from recipevis.model.backbone import sources
+from recipevis.model.backbone.base import make
+from recipevis.model.backbone.encoder import fetch_encoder
 from stages import publish, run, work_folder
 
 
@@ -11,8 +12,8 @@ def main(parameters: Config) -> None:
     """Make both folders beside, then move them to the stage's outputs."""
     evaluate = parameters.evaluate
     with work_folder("backbone") as work:
-        sources.make(parameters.backbone, work / "backbone")
-        sources.fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
+        make(parameters.backbone, work / "backbone")
+        fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
         publish("backbone", work / "backbone", Path("models/backbone"))
         publish("backbone", work / "encoder", Path("models/encoder"))
 

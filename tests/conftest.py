@@ -71,21 +71,7 @@ def set_parameters(path: Path, values: dict[str, object]) -> None:
         reader.dump(tree, file)
 
 
-TINY = {
-    "seed": 0,
-    "text": {"width": 16, "layers": 1, "heads": 2, "tokens": 12, "vocabulary": 514},
-    "vision": {"width": 24, "layers": 1, "heads": 2, "pixels": 16, "patch": 8},
-    "projection": 16,
-    "unet_channels": [8, 16],
-    "unet_attention": [False, True],
-    "unet_layers": 1,
-    "unet_heads": 2,
-    "vae_channels": [4, 4, 8, 8],
-    "vae_layers": 1,
-    "norm_groups": 4,
-    "prediction": "epsilon",
-    "zero_snr": False,
-}
+TINY = ROOT / "tests" / "configs"  # shapes of untrained networks as small as they get
 
 
 @pytest.fixture
@@ -109,22 +95,25 @@ def tiny(changes: dict[str, object] | None = None) -> dict[str, object]:
     values = {
         "device": "cpu",
         "backbone.source": "random",
+        "backbone.random": str(TINY),
         "frames.pixels": 32,
         "fuser_hidden": 4,
         "train.batch_size": 4,
     }
-    for group, inner in TINY.items():
-        for name, value in inner.items() if isinstance(inner, dict) else [(None, inner)]:
-            values[f"backbone.random.{group}" + (f".{name}" if name else "")] = value
     return values | (changes or {})
 
 
 @pytest.fixture(scope="session")
 def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with untrained networks as small as they get; noise prediction, 32x32 images have 4x4 latents."""
-    from recipevis.config import RandomNetworks
-    from recipevis.model.backbone import sources
+    return make_untrained(TINY, tmp_path_factory.mktemp("tiny") / "backbone")
 
-    folder = tmp_path_factory.mktemp("tiny") / "backbone"
-    sources.at_random(RandomNetworks.model_validate(TINY), folder)
-    return folder
+
+def make_untrained(configs: Path, target: Path) -> Path:
+    """Write a backbone of untrained networks into `target`, shaped as a folder of configuration files says."""
+    from recipevis.config import load
+    from recipevis.model.backbone.base import make
+
+    settings = load(ROOT / "params.yaml").backbone
+    make(settings.model_copy(update={"source": "random", "random": str(configs)}), target)
+    return target

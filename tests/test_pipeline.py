@@ -17,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from recipevis.data import triplets as triplets_module
-from tests.conftest import set_parameters
+from tests.conftest import TINY, set_parameters
 
 MINI = {
     "device": "cpu",
@@ -25,15 +25,7 @@ MINI = {
     "dataset.kitchen.validation_videos": 2,
     "frames.pixels": 64,
     "backbone.source": "random",
-    "backbone.random.text.width": 16,
-    "backbone.random.text.layers": 1,
-    "backbone.random.vision.width": 16,
-    "backbone.random.vision.layers": 1,
-    "backbone.random.vision.pixels": 32,
-    "backbone.random.projection": 16,
-    "backbone.random.unet_channels": [8, 16],
-    "backbone.random.unet_attention": [False, True],
-    "backbone.random.vae_channels": [8, 8, 8, 8],
+    "backbone.random": str(TINY),
     "fuser_hidden": 16,
     "cycle.weight": 0.1,
     "cycle.images": 1,

@@ -124,17 +124,13 @@ def test_a_byte_order_mark_is_no_part_of_a_sentence(tmp_path):
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory, root):
+def model(tmp_path_factory, tiny_backbone):
     """A real, small, untrained model as the stage `train` saves it."""
-    from recipevis.config import load
-    from recipevis.model.backbone.sources import at_random
     from recipevis.model.conditions import Conditioner
     from recipevis.model.networks import Backbone
     from recipevis.sampling.pipeline import assemble
 
-    folder = tmp_path_factory.mktemp("networks")
-    at_random(load(root / "params.yaml").backbone.random, folder / "backbone")
-    backbone = Backbone(folder / "backbone", "cpu")
+    folder, backbone = tmp_path_factory.mktemp("networks"), Backbone(tiny_backbone)
     conditioner = Conditioner("attend_to_image", 16, True, **asdict(backbone.shapes(condition_tokens=3)))
     assemble(backbone, conditioner, backbone.unet, 64, "white").save_pretrained(folder / "recipevis")
     return folder / "recipevis"

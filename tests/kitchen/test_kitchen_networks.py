@@ -10,7 +10,8 @@ from recipevis import images
 from recipevis.evaluation import metrics
 from recipevis.kitchen import captions, recipes
 from recipevis.kitchen.drawing import rendering
-from recipevis.model.backbone import sources
+from recipevis.model.backbone.encoder import fetch_encoder
+from recipevis.model.backbone.kitchen import NETWORKS
 from recipevis.model.networks import Backbone, encode_sentences
 from recipevis.randomness import generator, numpy_generator
 from scripts import pretrain_kitchen as pretraining
@@ -20,10 +21,8 @@ SEED = 987654  # of the recipes here
 
 
 @pytest.fixture(scope="module")
-def kitchen(tmp_path_factory) -> Backbone:
-    folder = tmp_path_factory.mktemp("kitchen") / "backbone"
-    sources.from_package(folder)
-    return Backbone(folder)
+def kitchen() -> Backbone:
+    return Backbone(NETWORKS / "backbone")
 
 
 @cache
@@ -61,7 +60,7 @@ def test_scaled_latents_are_centred(kitchen):
 
 @torch.no_grad()
 def test_the_clip_that_measures_knows_the_caption(tmp_path):
-    sources.fetch_encoder("kitchen", None, tmp_path / "clip")
+    fetch_encoder("kitchen", None, tmp_path / "clip")
     encoder = Backbone(tmp_path)
     scenes = unseen(64 * 4)
     right = []

@@ -8,12 +8,14 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from recipevis.config import BackboneConfig as Settings
-from recipevis.config import RandomNetworks, load
+from recipevis.config import BackboneConfig, HubModelConfig, load
 from recipevis.errors import InputError
 from recipevis.fusers.base import Shapes
-from recipevis.model.backbone import sources
-from recipevis.model.networks import Backbone, ClipImages, encode_images, encode_sentences
+from recipevis.model.backbone import kitchen
+from recipevis.model.backbone.base import make, source_of
+from recipevis.model.backbone.encoder import fetch_encoder
+from recipevis.model.networks import Backbone, ClipImages, check_fit, encode_images, encode_sentences
+from tests.conftest import ROOT, TINY, make_untrained
 
 
 @pytest.fixture
@@ -22,18 +24,50 @@ def folder(tiny_backbone, tmp_path):
     return shutil.copytree(tiny_backbone, tmp_path / "model")
 
 
+def settings(**changes) -> BackboneConfig:
+    """The parameters `backbone` of the demo, some of them changed."""
+    return load(ROOT / "params.yaml").backbone.model_copy(update=changes)
+
+
+def of_folder(folder) -> BackboneConfig:
+    """The parameters of the source `folder`."""
+    return settings(source="folder", folder=str(folder))
+
+
 def test_shapes_come_from_the_configurations(tiny_backbone):
     assert Backbone(tiny_backbone).shapes(3) == Shapes(12, 16, 2 * 2 + 1, 24, 3, 16)
 
 
-def test_random_networks_are_a_function_of_their_seed(tiny_backbone, tmp_path):
-    from tests.conftest import TINY
+def test_random_networks_are_always_the_same(tiny_backbone, tmp_path):
+    make_untrained(TINY, tmp_path / "again")
+    for weights in ("unet/diffusion_pytorch_model.safetensors", "clip/model.safetensors"):
+        assert (tmp_path / "again" / weights).read_bytes() == (tiny_backbone / weights).read_bytes()
 
-    for seed, same in ((0, True), (1, False)):
-        target = tmp_path / str(seed)
-        sources.at_random(RandomNetworks.model_validate(TINY | {"seed": seed}), target)
-        for weights in ("unet/diffusion_pytorch_model.safetensors", "clip/model.safetensors"):
-            assert ((target / weights).read_bytes() == (tiny_backbone / weights).read_bytes()) == same
+
+@pytest.mark.parametrize(
+    ("file", "values", "named"),
+    [
+        ("unet/config.json", {"norm_num_groups": 3}, "unet"),
+        ("text_encoder/config.json", {"num_attention_heads": 5}, "text_encoder"),
+        ("text_encoder/config.json", {"vocab_size": 100}, "vocab_size = 100"),
+        ("scheduler/scheduler_config.json", {"beta_schedule": "steep"}, "scheduler"),
+    ],
+)
+def test_shapes_that_no_network_can_have_are_refused(tmp_path, file, values, named):
+    configs = shutil.copytree(TINY, tmp_path / "configs")
+    change(configs / file, values)
+    with pytest.raises(InputError, match=named) as error:
+        make_untrained(configs, tmp_path / "backbone")
+    assert "\n" not in str(error.value)
+
+
+def test_shapes_of_untrained_networks_are_known_before_they_are_made(tiny_backbone, tmp_path):
+    folders = source_of(settings(source="random", random=str(TINY))).configurations()
+    assert check_fit(*folders, 3) == Backbone(tiny_backbone).shapes(3)
+    missing = source_of(settings(source="random", random=str(tmp_path / "absent")))
+    assert missing.check().state == "missing"
+    with pytest.raises(InputError, match="absent"):
+        missing.write(tmp_path / "backbone")
 
 
 def test_text_tokens_are_padded_unmasked_and_pooled_at_the_end_of_text(tiny_backbone):
@@ -61,7 +95,7 @@ def test_image_tokens_hold_the_class_token_and_pooling_is_its_norm(tiny_backbone
 
 def test_a_folder_becomes_the_same_backbone(folder, tmp_path):
     target = tmp_path / "backbone"
-    sources.from_folder(folder, folder / "clip", target)
+    make(of_folder(folder), target)
     for file in ("unet/config.json", "vae/diffusion_pytorch_model.safetensors", "clip/preprocessor_config.json"):
         assert (target / file).read_bytes() == (folder / file).read_bytes()
     assert Backbone(target).origin["source"] == "folder"
@@ -71,7 +105,7 @@ def test_a_folder_becomes_the_same_backbone(folder, tmp_path):
 def test_a_folder_in_half_precision_is_loaded_in_single(folder, tmp_path):
     weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
     save_file({k: v.half() for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
-    sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+    make(of_folder(folder), tmp_path / "backbone")
     assert {w.dtype for w in Backbone(tmp_path / "backbone").unet.parameters()} == {torch.float32}
 
 
@@ -85,10 +119,9 @@ def test_a_folder_in_half_precision_is_loaded_in_single(folder, tmp_path):
     ],
 )
 def test_parts_that_do_not_fit_are_refused_with_both_numbers(folder, tmp_path, file, key, value, numbers):
-    path = folder / file
-    path.write_text(json.dumps(json.loads(path.read_text()) | {key: value}))
+    change(folder / file, {key: value})
     with pytest.raises(InputError) as error:
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
     assert all(number in str(error.value) for number in numbers)
     assert not (tmp_path / "backbone").exists()
 
@@ -96,7 +129,12 @@ def test_parts_that_do_not_fit_are_refused_with_both_numbers(folder, tmp_path, f
 def test_pickled_weights_are_refused(folder, tmp_path):
     (folder / "vae" / "diffusion_pytorch_model.safetensors").rename(folder / "vae" / "diffusion_pytorch_model.bin")
     with pytest.raises(InputError, match="pickled weights are refused"):
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
+
+
+def change(path, values: dict) -> None:
+    """Set keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
 
 
 def without(path, name: str) -> None:
@@ -118,7 +156,7 @@ def without(path, name: str) -> None:
 def test_missing_weights_are_refused_not_drawn_at_random(folder, tmp_path, part, file, name):
     without(folder / part / f"{file}.safetensors", name)
     with pytest.raises(InputError, match=f"weights are missing: {name}"):
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
 
 
 @pytest.mark.parametrize(
@@ -134,7 +172,7 @@ def test_weights_of_another_shape_are_named(folder, tmp_path, part, file, name):
     weights = load_file(path)
     save_file(weights | {name: weights[name].repeat_interleave(2, 0)}, path, metadata={"format": "pt"})
     with pytest.raises(InputError, match=f"/{part}: .*{name}"):
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
 
 
 @pytest.mark.parametrize(
@@ -151,7 +189,7 @@ def test_a_configuration_that_lacks_a_key_is_told(folder, tmp_path, file, key, m
     del values[key]
     (folder / file).write_text(json.dumps(values))
     with pytest.raises(InputError, match=message):
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
 
 
 @pytest.mark.parametrize(
@@ -166,7 +204,7 @@ def test_a_configuration_that_lacks_a_key_is_told(folder, tmp_path, file, key, m
 def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
     (folder / file).unlink()
     with pytest.raises(InputError, match=message):
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
 
 
 @pytest.mark.parametrize(
@@ -183,18 +221,18 @@ def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
     ],
 )
 def test_a_value_that_is_of_no_use_is_told_in_one_line(folder, tmp_path, file, values, message):
-    (folder / file).write_text(json.dumps(json.loads((folder / file).read_text()) | values))
+    change(folder / file, values)
     with pytest.raises(InputError, match=message) as error:
-        sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+        make(of_folder(folder), tmp_path / "backbone")
     assert "\n" not in str(error.value)
 
 
 def test_a_second_try_keeps_nothing_of_the_first(folder, tmp_path):
-    sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+    make(of_folder(folder), tmp_path / "backbone")
     for file in ("clip/tokenizer.json", "tokenizer/tokenizer.json"):
         kept = (folder / file).rename(tmp_path / "kept")
         with pytest.raises(InputError, match="holds no tokenizer"):
-            sources.from_folder(folder, folder / "clip", tmp_path / "backbone")
+            make(of_folder(folder), tmp_path / "backbone")
         kept.rename(folder / file)
 
 
@@ -204,7 +242,7 @@ def test_an_encoder_without_a_tower_is_refused(folder, tmp_path, tower):
     weights = {name: w for name, w in load_file(path).items() if not name.startswith(tower)}
     save_file(weights, path, metadata={"format": "pt"})
     with pytest.raises(InputError, match=f"weights are missing: {tower}"):
-        sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
 
 
 @pytest.mark.parametrize(
@@ -214,21 +252,29 @@ def test_an_encoder_without_a_tower_is_refused(folder, tmp_path, tower):
 def test_an_encoder_without_its_files_is_refused(folder, tmp_path, file, message):
     (folder / "clip" / file).unlink()
     with pytest.raises(InputError, match=message):
-        sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
 
 
 def test_an_encoder_must_be_a_clip_and_pinned(folder, tmp_path):
-    config = folder / "clip" / "config.json"
-    config.write_text(json.dumps(json.loads(config.read_text()) | {"model_type": "siglip"}))
+    change(folder / "clip" / "config.json", {"model_type": "siglip"})
     with pytest.raises(InputError, match="must be 'clip'"):
-        sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
     with pytest.raises(InputError, match="encoder_revision is needed"):
-        sources.fetch_encoder("owner/clip", None, tmp_path / "encoder")
+        fetch_encoder("owner/clip", None, tmp_path / "encoder")
 
 
 def test_a_missing_folder_is_told(tmp_path):
     with pytest.raises(InputError, match="no readable configuration"):
-        sources.from_folder(tmp_path / "nowhere", tmp_path / "nowhere" / "clip", tmp_path / "backbone")
+        make(of_folder(tmp_path / "nowhere"), tmp_path / "backbone")
+
+
+def of_hub(diffusion: str, clip: str) -> BackboneConfig:
+    """The parameters of the source `hub` at two commits."""
+    return settings(
+        source="hub",
+        stable_diffusion=HubModelConfig(id="owner/diffusion", revision=diffusion),
+        clip=HubModelConfig(id="owner/clip", revision=clip),
+    )
 
 
 def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path, monkeypatch):
@@ -239,7 +285,7 @@ def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path,
     shutil.copytree(folder / "clip", cache / "models--owner--clip" / "snapshots" / commits[1])
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(cache))
     target = tmp_path / "backbone"
-    sources.from_hub(("owner/diffusion", commits[0]), ("owner/clip", commits[1]), target)
+    make(of_hub(*commits), target)
     assert Backbone(target).origin == {
         "source": "hub",
         "stable_diffusion": f"owner/diffusion@{commits[0]}",
@@ -247,25 +293,22 @@ def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path,
     }
     assert (target / "clip/model.safetensors").read_bytes() == (folder / "clip/model.safetensors").read_bytes()
     with pytest.raises(InputError, match="can't be had from the hub"):
-        sources.from_hub(("owner/diffusion", "c" * 40), ("owner/clip", commits[1]), tmp_path / "other")
+        make(of_hub("c" * 40, commits[1]), tmp_path / "other")
 
 
 def test_the_second_encoder_may_be_absent_or_a_folder(folder, tmp_path):
-    sources.fetch_encoder(None, None, tmp_path / "none")
+    fetch_encoder(None, None, tmp_path / "none")
     assert json.loads((tmp_path / "none" / "encoder.json").read_text()) == {"encoder": None, "revision": None}
-    sources.fetch_encoder(str(folder / "clip"), None, tmp_path / "second")
+    fetch_encoder(str(folder / "clip"), None, tmp_path / "second")
     assert ClipImages(tmp_path / "second", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 24)
 
 
-def test_the_package_ships_the_kitchens_networks(root, tmp_path):
-    settings = load(root / "params.yaml", ["attend_to_image"]).backbone
-    assert isinstance(settings, Settings)
-    assert settings.source == "kitchen"
-    sources.make(settings, tmp_path / "backbone")
+def test_the_package_ships_the_kitchens_networks(tmp_path):
+    make(settings(source="kitchen"), tmp_path / "backbone")
     backbone = Backbone(tmp_path / "backbone")
     assert backbone.origin["source"] == "kitchen"
     assert backbone.scheduler.config.rescale_betas_zero_snr
-    sources.fetch_encoder("kitchen", None, tmp_path / "encoder")
+    fetch_encoder("kitchen", None, tmp_path / "encoder")
     assert ClipImages(tmp_path / "encoder", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 96)
-    shipped = [path for path in sources.KITCHEN.rglob("*") if path.suffix in (".safetensors", ".json")]
+    shipped = [path for path in kitchen.NETWORKS.rglob("*") if path.suffix in (".safetensors", ".json")]
     assert sum(path.stat().st_size for path in shipped) < 12e6

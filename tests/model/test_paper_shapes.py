@@ -19,13 +19,15 @@ from recipevis.config import Config, load
 from recipevis.embeddings import writer
 from recipevis.embeddings.writer import Embeddings
 from recipevis.fusers.base import Shapes
-from recipevis.model.backbone import sources, untrained
+from recipevis.model.backbone import random, untrained
 from recipevis.model.networks import Backbone
 from recipevis.randomness import generator
 from recipevis.sampling.pipeline import assemble
 from recipevis.training.trainer import new_conditioner, new_trainer
+from tests.conftest import make_untrained
 
 pytestmark = pytest.mark.slow
+SHAPES = random.CONFIGS / "stable-diffusion-v1-4"
 
 
 @pytest.fixture(scope="module")
@@ -34,9 +36,8 @@ def paper(root) -> Config:
 
 
 @pytest.fixture(scope="module")
-def backbone_folder(paper, tmp_path_factory) -> Path:
-    folder = tmp_path_factory.mktemp("paper") / "backbone"
-    sources.at_random(paper.backbone.random, folder)
+def backbone_folder(tmp_path_factory) -> Path:
+    folder = make_untrained(SHAPES, tmp_path_factory.mktemp("paper") / "backbone")
     gc.collect()
     return folder
 
@@ -52,10 +53,10 @@ def table(paper, tmp_path_factory) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["subset", "sentence", "image", "previous_image"])
 
 
-def test_weights_are_as_many_as_published(paper):
+def test_weights_are_as_many_as_published():
     """Counted on the meta device: nothing is allocated. UNet: 859,520,964, as in Stable Diffusion v1-4."""
     with torch.device("meta"):
-        networks = untrained.make(paper.backbone.random)
+        networks = untrained.make_networks(untrained.read(SHAPES))
     weights = {name: sum(w.numel() for w in network.parameters()) for name, network in networks.items()}
     assert weights == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "clip": 427_616_513}
 

@@ -17,14 +17,14 @@ from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPImageProcessorPil
 
-from recipevis.config import RandomNetworks
-from recipevis.model.backbone import sources
+from recipevis.config import load
+from recipevis.model.backbone.base import make
 from recipevis.model.networks import Backbone, encode_sentences
 from recipevis.randomness import generator
 from recipevis.sampling import rollout
 from recipevis.sampling.pipeline import assemble
 from recipevis.training import trainer
-from tests.conftest import TINY
+from tests.conftest import ROOT, TINY, make_untrained
 
 TOKENS = 12
 MERGES = ["a d", "ad d</w>", "s a", "l t</w>", "sa lt</w>"]
@@ -37,15 +37,15 @@ def vocabulary() -> dict[str, int]:
     return {word: number for number, word in enumerate([*words, START, END])}
 
 
-SIZES = TINY | {"text": TINY["text"] | {"tokens": TOKENS, "vocabulary": len(vocabulary())}}
-
-
 @pytest.fixture(scope="module")
 def plain(tmp_path_factory) -> Path:
     """The same networks as this project writes them."""
-    folder = tmp_path_factory.mktemp("plain") / "backbone"
-    sources.at_random(RandomNetworks.model_validate(SIZES), folder)
-    return folder
+    root, size = tmp_path_factory.mktemp("plain"), len(vocabulary())
+    configs = shutil.copytree(TINY, root / "configs")
+    text = {"vocab_size": size, "bos_token_id": size - 2, "eos_token_id": size - 1, "pad_token_id": size - 1}
+    change(configs / "text_encoder", lambda values: values | text)
+    change(configs / "clip", lambda values: values | {"text_config": values["text_config"] | text})
+    return make_untrained(configs, root / "backbone")
 
 
 @pytest.fixture(scope="module")
@@ -143,7 +143,8 @@ def change(folder: Path, how) -> None:
 @pytest.fixture(scope="module")
 def backbone(published, tmp_path_factory) -> Backbone:
     target = tmp_path_factory.mktemp("loaded") / "backbone"
-    sources.from_folder(published / "diffusion", published / "clip", target)
+    folders = {"folder": str(published / "diffusion"), "clip_folder": str(published / "clip")}
+    make(load(ROOT / "params.yaml").backbone.model_copy(update={"source": "folder"} | folders), target)
     assert not (target / "safety_checker").exists()
     return Backbone(target)
 

@@ -6,10 +6,13 @@ import torch
 from torch.nn import functional as F
 from transformers import CLIPModel
 
-from recipevis.config import RandomNetworks
-from recipevis.model.backbone import sources, untrained
+from recipevis.config import load
+from recipevis.model.backbone import untrained
+from recipevis.model.backbone.base import make
+from recipevis.model.backbone.encoder import fetch_encoder
 from recipevis.model.networks import Backbone
 from scripts import pretrain_kitchen as script
+from tests.conftest import ROOT
 
 FEW = {"recipe_count": 12, "vae_steps": 4, "clip_steps": 2, "unet_steps": 2}
 
@@ -21,14 +24,10 @@ def made(tmp_path_factory):
     return folder
 
 
-def sizes(**changes) -> RandomNetworks:
-    text = {**script.SIZES["text"], "vocabulary": 900}
-    return RandomNetworks(seed=0, **{**script.SIZES, "text": text, **changes})
-
-
 def test_its_networks_are_a_backbone_and_an_encoder(made, tmp_path):
-    sources.from_folder(made / "out" / "backbone", made / "out" / "backbone" / "clip", tmp_path / "backbone")
-    sources.fetch_encoder(str(made / "out" / "encoder"), None, tmp_path / "encoder")
+    folder = {"source": "folder", "folder": str(made / "out" / "backbone")}
+    make(load(ROOT / "params.yaml").backbone.model_copy(update=folder), tmp_path / "backbone")
+    fetch_encoder(str(made / "out" / "encoder"), None, tmp_path / "encoder")
     backbone = Backbone(tmp_path / "backbone")
     assert backbone.shapes(3).text_tokens == 40
     assert backbone.scheduler.config.prediction_type == "v_prediction"
@@ -50,7 +49,7 @@ def test_a_finished_part_is_kept_and_the_rest_is_the_same(made, monkeypatch):
 
 
 def test_a_new_vae_passes_colours_through():
-    vae = untrained.make(sizes())["vae"]
+    vae = untrained.make_networks(script.read_configs(900))["vae"]
     script.pass_colours_through(vae)
     scenes = script.Scenes.of_recipes(5, 4)
     with torch.no_grad():
@@ -64,7 +63,9 @@ def test_a_new_vae_passes_colours_through():
 @torch.no_grad()
 def test_standardised_latents_decode_to_the_same_picture():
     torch.manual_seed(0)
-    vae = untrained.make(sizes(vae_channels=[8, 8, 8, 8]))["vae"]
+    configs = script.read_configs(900)
+    configs["vae"]["block_out_channels"] = [8, 8, 8, 8]
+    vae = untrained.make_networks(configs)["vae"]
     pictures = torch.rand((4, 3, 32, 32)) * 2 - 1
     posterior = vae.encode(pictures).latent_dist
     before = vae.decode(posterior.mean).sample
@@ -82,7 +83,7 @@ def test_standardised_latents_decode_to_the_same_picture():
 def test_the_dense_condition_is_the_pictures_own_and_blurred(made):
     scenes, scaled = script.Scenes.of_recipes(5, 12), torch.randn(50, 4, 8, 8)
     tokenizer = script.new_tokenizer(scenes)
-    encoder = untrained.make(sizes(text={**script.SIZES["text"], "vocabulary": len(tokenizer)}))["text_encoder"]
+    encoder = untrained.make_networks(script.read_configs(len(tokenizer)))["text_encoder"]
     conditions = script.Conditions(encoder, tokenizer, scenes, scaled)
     chosen = np.array([3, 9, 3])
     words = conditions(1, chosen, np.random.default_rng(0))

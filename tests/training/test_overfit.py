@@ -16,7 +16,7 @@ from recipevis.embeddings.writer import Embeddings
 from recipevis.evaluation import metrics
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
-from recipevis.model.backbone import sources
+from recipevis.model.backbone import kitchen
 from recipevis.model.networks import Backbone
 from recipevis.randomness import generator
 from recipevis.sampling.pipeline import assemble
@@ -39,8 +39,7 @@ def triplets(folder: Path) -> pd.DataFrame:
 
 def test_four_triplets_are_drawn_back(root, tmp_path):
     """At 20 dB or more, or within 2 dB of what the VAE can do where that is less."""
-    sources.from_package(tmp_path / "backbone")
-    backbone, table = Backbone(tmp_path / "backbone"), triplets(tmp_path)
+    backbone, table = Backbone(kitchen.NETWORKS / "backbone"), triplets(tmp_path)
     parameters = load(root / "params.yaml")
     pixels, blank = parameters.frames.pixels, parameters.frames.blank
     paths = [*table["image"], *table["previous_image"]]

@@ -16,7 +16,6 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from recipevis import images
-from recipevis.cli import stand_ins
 from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints, processes
 from recipevis.embeddings import writer
@@ -28,6 +27,7 @@ from recipevis.model.networks import Backbone
 from recipevis.training import trainer as trainer_module
 from recipevis.training.batches import Batches, by_subset
 from recipevis.training.trainer import Trainer, new_conditioner, new_cycle_loss, new_trainer
+from tests import random_embeddings
 
 SETTINGS = {
     "steps": 6,
@@ -369,11 +369,11 @@ ON_TWO = """
 from safetensors.torch import save_file
 
 from recipevis.core import processes
-from tests.training.test_trainer import gradients, numbered, on_stand_ins
+from tests.training.test_trainer import gradients, numbered, on_random_embeddings
 
 folder = processes.given_folder()
-seen = gradients(on_stand_ins(folder))
-trainer = on_stand_ins(folder)
+seen = gradients(on_random_embeddings(folder))
+trainer = on_random_embeddings(folder)
 trainer.run(folder / "work")
 if trainer.writes:
     save_file(numbered(seen), folder / "gradients.safetensors")
@@ -385,12 +385,12 @@ def numbered(tensors) -> dict[str, torch.Tensor]:
     return {f"{number:04d}": tensor.detach().clone() for number, tensor in enumerate(tensors)}
 
 
-def on_stand_ins(folder: Path, train: TrainConfig | None = None) -> Trainer:
+def on_random_embeddings(folder: Path, train: TrainConfig | None = None) -> Trainer:
     """A trainer whose files lie in a folder, so that another process can make the same."""
     train = train or TrainConfig.model_validate_json((folder / "train.json").read_text())
-    backbone, triplets = Backbone(folder / "backbone"), stand_ins.triplets()
+    backbone, triplets = Backbone(folder / "backbone"), random_embeddings.triplets()
     if not (folder / "cache").exists():
-        stand_ins.embeddings(backbone, 3, 32, folder / "cache")
+        random_embeddings.write(backbone, 3, 32, folder / "cache")
     conditioner = new_conditioner(backbone, "attend_to_image", 4, True, 3, 0)
     cache = Embeddings(folder / "cache")
     AcceleratorState._reset_state()
@@ -402,9 +402,9 @@ def test_two_processes_go_on_with_one_processs_run(tiny_backbone, tmp_path, monk
     train = settings(batch_size=4, gradient_clip=None, ema=0.5, checkpoint_every=3)
     (tmp_path / "backbone").symlink_to(tiny_backbone)
     (tmp_path / "train.json").write_text(train.model_copy(update={"processes": 2}).model_dump_json())
-    expected, undisturbed = gradients(on_stand_ins(tmp_path, train)), on_stand_ins(tmp_path, train)
+    expected, undisturbed = gradients(on_random_embeddings(tmp_path, train)), on_random_embeddings(tmp_path, train)
     undisturbed.run(tmp_path / "undisturbed")
-    interrupt_after(3, begun := on_stand_ins(tmp_path, train))
+    interrupt_after(3, begun := on_random_embeddings(tmp_path, train))
     with pytest.raises(KeyboardInterrupt):
         begun.run(tmp_path / "work")
     (tmp_path / "on_two.py").write_text(ON_TWO)

@@ -1,4 +1,4 @@
-"""Where the frozen and the initial networks come from, and whether they fit each other.
+"""Where the frozen and the initial networks come from: one file a source, and the checks that the parts fit.
 
-Reading and running them is in `model.networks`.
+Loading and running the networks belongs in `model.networks`.
 """

@@ -1,48 +1,19 @@
-"""What stands for the networks and the data where only shapes matter: to measure what a run costs, before there is any.
+"""Random embeddings and triplets of them, where only shapes matter."""
 
-Networks are untrained where the hub's are not yet fetched, embeddings random.
-"""
-
-import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from recipevis.config import Config
 from recipevis.core import files
-from recipevis.core.devices import device
-from recipevis.model.backbone import sources
 from recipevis.model.networks import Backbone, clip_configuration
 from recipevis.randomness import numpy_generator
 
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]
 
 
-@contextmanager
-def backbone(parameters: Config) -> Iterator[Backbone]:
-    """The configured networks: where they lie, else made for the while; untrained ones of the sizes `backbone.random`
-    stand for the hub's that are not yet fetched.
-
-    Raises:
-        InputError: a configured folder is of no use.
-    """
-    settings, where = parameters.backbone, device(parameters.device)
-    if settings.source in ("kitchen", "hub") and (there := sources.folders(settings)):
-        yield Backbone(there[0], where)
-        return
-    if settings.source == "hub":
-        settings = settings.model_copy(update={"source": "random"})
-    files.home().mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=files.home(), prefix="probe-") as folder:
-        sources.make(settings, Path(folder))
-        yield Backbone(Path(folder), where)
-
-
-def embeddings(networks: Backbone, condition_tokens: int, pixels: int, folder: Path) -> None:
-    """Write a cache of random embeddings, as the stage `embed` would, for `triplets`.
+def write(networks: Backbone, condition_tokens: int, pixels: int, folder: Path) -> None:
+    """Write random embeddings as the stage `embed` does, for the triplets of `triplets`.
 
     Args:
         networks: whose shapes the embeddings have.
