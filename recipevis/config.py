@@ -131,7 +131,7 @@ class BackboneConfig(Section):
     stable_diffusion: HubModelConfig
     clip: HubModelConfig
     random: str = Field(
-        description="for the source `random`: tiny, stable-diffusion-v1-4, or the path of a folder of configuration files"
+        description="for the source `random`: tiny, stable-diffusion-v1-4, or a folder of configuration files"
     )
 
     @model_validator(mode="after")

@@ -259,7 +259,7 @@ def test_an_encoder_must_be_a_clip_and_pinned(folder, tmp_path):
     change(folder / "clip" / "config.json", {"model_type": "siglip"})
     with pytest.raises(InputError, match="must be 'clip'"):
         fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
-    with pytest.raises(InputError, match="encoder_revision is needed"):
+    with pytest.raises(InputError, match="encoder_revision"):
         fetch_encoder("owner/clip", None, tmp_path / "encoder")
 
 
@@ -292,7 +292,7 @@ def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path,
         "clip": f"owner/clip@{commits[1]}",
     }
     assert (target / "clip/model.safetensors").read_bytes() == (folder / "clip/model.safetensors").read_bytes()
-    with pytest.raises(InputError, match="can't be had from the hub"):
+    with pytest.raises(InputError, match="from the hub"):
         make(of_hub("c" * 40, commits[1]), tmp_path / "other")
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
+from huggingface_hub.errors import StrictDataclassError
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
@@ -104,6 +105,6 @@ def _explained(part: str) -> Iterator[None]:
     """The libraries' errors as one line that names the part."""
     try:
         yield
-    except (TypeError, ValueError, LookupError, RuntimeError, NotImplementedError) as error:
+    except (StrictDataclassError, TypeError, ValueError, LookupError, RuntimeError, NotImplementedError) as error:
         reason = " ".join(str(error).split())[:300]
         raise InputError(f"{part}: no network can be made from this configuration: {reason}") from error
