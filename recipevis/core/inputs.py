@@ -1,76 +1,118 @@
-"""A stage's inputs and outputs, as `dvc.yaml` lists them, and whether the inputs are still what it began with."""
+"""A stage's inputs and outputs, as `dvc.yaml` lists them, and whether the inputs have changed since it started.
+
+Code is what lies below `recipevis/` and `stages/`, except the networks that ship with the package. Everything else is
+data. Data can be large: it is hashed once, for the key of the work folder, then compared by size and time.
+"""
 
 import functools
+import hashlib
+import json
+import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recipevis import config
 from recipevis.core import files
 from recipevis.errors import InputError
 
 PARAMETERS = Path("params.yaml")
+NETWORKS = Path("recipevis/kitchen/networks")
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A stage's inputs at one moment.
+
+    Attributes:
+        parameters: value of each key that the stage lists.
+        code: SHA-256 of each file of code.
+        data: size in bytes and modification time in nanoseconds of each file of data.
+    """
+
+    parameters: dict[str, Any]
+    code: dict[str, str]
+    data: dict[str, tuple[int, int]]
+
+    def key(self) -> str:
+        """Sixteen hexadecimal digits that depend on the parameters and on the content of all data, not on code."""
+        digest = hashlib.sha256(json.dumps(self.parameters, sort_keys=True).encode())
+        for name in self.data:
+            digest.update(f"\0{name}\0{files.sha256(Path(name))}".encode())
+        return digest.hexdigest()[:16]
 
 
 def deps(stage: str) -> list[Path]:
-    """The files and folders that a stage reads, modules included."""
-    return [Path(name) for name in _entry(stage)["deps"]]
+    """The files and folders that a stage reads, code included. `${key}` is replaced by the parameter's value."""
+    values = files.read_yaml(PARAMETERS)
+    listed = _entry(stage)["deps"]
+    return [Path(re.sub(r"\$\{([\w.]+)\}", lambda key: str(_value(values, key[1])), name)) for name in listed]
 
 
 def outs(stage: str) -> list[Path]:
-    """The files and folders that a stage writes, metrics and plots too."""
+    """The files and folders that a stage writes, metrics and plots included."""
     entry = _entry(stage)
     listed = [name for kind in ("outs", "metrics", "plots") for name in entry.get(kind, [])]
     return [Path(name if isinstance(name, str) else next(iter(name))) for name in listed]
 
 
-def current(stage: str) -> dict[str, Any]:
-    """Each value of a stage's `params`, and of each of its `deps` a fingerprint: what it is to DVC.
+def current(stage: str) -> Inputs:
+    """A stage's inputs as they are now. Missing files are left out.
 
     Raises:
         ParameterError: the parameter file can't be read.
     """
-    values, picked = config.read(PARAMETERS), {}
+    values, picked = files.read_yaml(PARAMETERS), {}
     for key in _entry(stage)["params"]:
-        if isinstance(key, str):
-            picked[f"{PARAMETERS}, {key}"] = _value(values, key)
-        else:  # the whole file
-            picked |= {f"{PARAMETERS}, {name}": value for name, value in values.items()}
-    return picked | {path.as_posix(): files.fingerprint([path], None) for path in deps(stage) if path.exists()}
+        picked |= {key: _value(values, key)} if isinstance(key, str) else values  # not a string: the whole file
+    paths = sorted({file for dep in deps(stage) for file in _files(dep)})
+    code = {path.as_posix(): files.sha256(path) for path in paths if _is_code(path)}
+    data = {path.as_posix(): path.stat() for path in paths if not _is_code(path)}
+    return Inputs(picked, code, {name: (stat.st_size, stat.st_mtime_ns) for name, stat in data.items()})
 
 
-first = functools.cache(current)  # those that the stage began with
+at_start = functools.cache(current)  # the inputs that the stage began with
 
 
-def require_same(stage: str) -> None:
-    """Refuse results whose inputs are no longer there.
+def require_unchanged(stage: str) -> None:
+    """Refuse to publish results if an input has changed since the stage started.
 
-    DVC looks at `deps` and `params` after a stage has run: it would take, and remember, the results of the old inputs
-    for those of the new. And a stage that outlived its `dvc` would put its results among another experiment's.
+    DVC hashes `deps` and `params` after a stage has run. It would record the results of the old inputs as those of
+    the new ones.
 
     Raises:
-        InputError: an input has changed since `first` was asked for; each is named.
+        InputError: inputs have changed since `at_start`; the message names each.
         ParameterError: the parameter file can't be read.
     """
-    before, now = first(stage), current(stage)
-    changed = [_told(name, before.get(name)) for name in before | now if before.get(name) != now.get(name)]
+    before, now = at_start(stage), current(stage)
+    parameters, code, data = (
+        [name for name in old | new if old.get(name) != new.get(name)]
+        for old, new in zip(vars(before).values(), vars(now).values(), strict=True)
+    )
+    changed = [f"{PARAMETERS}, {name} (was {before.parameters.get(name)!r})" for name in parameters] + code + data
     if changed:
         raise InputError(
-            f"changed while this stage ran: {'; '.join(changed)}; its work is kept: put the change back and run the "
-            "same to have its results, or run it again as things are now"
+            f"changed while this stage ran: {'; '.join(changed)}. Nothing was published. Revert the change and rerun to "
+            "resume, or rerun to start over"
         )
 
 
+def _is_code(path: Path) -> bool:
+    return path.parts[0] in ("recipevis", "stages") and NETWORKS not in path.parents
+
+
+def _files(path: Path) -> list[Path]:
+    """A dep's files, without the caches that `.dvcignore` leaves out."""
+    if not path.is_dir():
+        return [path] if path.exists() else []
+    return [file for file in path.rglob("*") if file.is_file() and "__pycache__" not in file.parts]
+
+
 def _value(values: Any, key: str) -> Any:
-    """What lies under a dotted key; None where nothing does."""
+    """The value of a dotted key; None if there is none."""
     for name in key.split("."):
         values = values.get(name) if isinstance(values, dict) else None
     return values
 
 
-def _told(name: str, before: Any) -> str:
-    """An input that has changed; a parameter with the value that it had."""
-    return f"{name} (was {before!r})" if name.startswith(f"{PARAMETERS}, ") else name
-
-
 def _entry(stage: str) -> dict[str, Any]:
-    return config.read(Path("dvc.yaml"))["stages"][stage]
+    return files.read_yaml(Path("dvc.yaml"))["stages"][stage]

@@ -1,143 +1,97 @@
-"""Progress of a long loop: a bar with rate and time left on a terminal, plain lines elsewhere."""
+"""Progress of a long loop: a bar on a terminal, a line every ten seconds elsewhere; and a table of how items ended."""
 
+import io
 import sys
-import time
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import TypeVar
 
 from rich.box import SIMPLE
 from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    ProgressColumn,
-    Task,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Column, Table
-from rich.text import Text
+from tqdm import tqdm
 
 from recipevis.core import processes
 
+_LINE = "{desc}: {n_fmt}/{total_fmt}, {rate_noinv_fmt}, {remaining} left{postfix}"
 _SECONDS_BETWEEN_LINES = 10
 _T = TypeVar("_T")
 
 
-class _Rate(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f}/s" if task.speed else "", style="progress.data.speed")
+class _Lines(io.TextIOBase):
+    """Prints each state of a bar as a line of its own."""
+
+    def write(self, text: str) -> int:
+        if line := text.strip():
+            print(line, flush=True)
+        return len(text)
 
 
-class Meter:
-    """Counts what is done, in one thread: `execution.each` counts in the one that waits for the others."""
+class Meter(tqdm):
+    """Counts finished items. Not thread-safe: call it from the main thread."""
 
-    def __init__(self, label: str, total: int, done: int = 0):
-        self.label, self.total, self.done, self.note = label, total, done, ""
-        self._start, self._first, self._last = time.monotonic(), done, time.monotonic()
-
-    def advance(self, count: int = 1, note: str = "") -> None:
-        """Count `count` more; `note` is shown behind the numbers (a loss, how many failed)."""
-        self.done += count
-        self.note = note or self.note
-        now = time.monotonic()
-        if self.done >= self.total or now - self._last >= _SECONDS_BETWEEN_LINES:
-            self._last = now
-            self._line(now)
-
-    def _line(self, now: float) -> None:
-        rate = (self.done - self._first) / max(now - self._start, 1e-9)
-        left = f", {_duration((self.total - self.done) / rate)} left" if rate and self.done < self.total else ""
-        note = f", {self.note}" if self.note else ""
-        print(f"{self.label}: {self.done}/{self.total}, {rate:.1f}/s{left}{note}", flush=True)
-
-
-def _duration(seconds: float) -> str:
-    """`43 s`; from ten minutes on `0:12:30`."""
-    return f"{seconds:.0f} s" if seconds < 600 else str(timedelta(seconds=round(seconds)))
-
-
-class _Bar(Meter):
-    """The same on a terminal."""
-
-    def __init__(self, progress: Progress, label: str, total: int, done: int):
-        super().__init__(label, total, done)
-        self._progress = progress
-        self._task = progress.add_task(label, total=total, completed=done, note="")
+    monitor_interval = 0  # no thread of tqdm's
 
     def advance(self, count: int = 1, note: str = "") -> None:
-        self.done += count
-        self._progress.update(self._task, advance=count, **({"note": note} if note else {}))
+        """Count `count` more; `note` stands behind the numbers (a loss, how many failed) until the next note."""
+        if note:
+            self.set_postfix_str(note, refresh=False)
+        self.update(count)
 
 
-class _Silent(Meter):
-    """The same where another process shows its own."""
+def meter(label: str, total: int, done: int = 0) -> Meter:
+    """A meter for a `with` block over `total` items, of which an interrupted run has finished `done`.
 
-    def _line(self, now: float) -> None:
-        pass
-
-
-@contextmanager
-def meter(label: str, total: int, done: int = 0) -> Iterator[Meter]:
-    """A meter for `total` items, of which `done` were finished by an earlier, interrupted run.
-
-    Of several processes the first one shows its own.
+    Of several processes, the first one shows its own.
     """
-    if processes.rank():
-        yield _Silent(label, total, done)
-        return
-    if not sys.stdout.isatty():
-        yield Meter(label, total, done)
-        return
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _Rate(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
+    plain = {
+        "file": _Lines(),
+        "bar_format": _LINE,
+        "mininterval": _SECONDS_BETWEEN_LINES,
+        "delay": 1e-9,  # no line before the first item
+    }
+    return Meter(
+        desc=label,
+        total=total,
+        initial=done,
+        unit="",
+        smoothing=0,  # the average rate
+        miniters=1,
+        disable=processes.rank() > 0,
+        **({"file": sys.stdout} if sys.stdout.isatty() else plain),
     )
-    with Progress(*columns, console=Console()) as progress:
-        yield _Bar(progress, label, total, done)
+
+
+def track(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:
+    """Yield the items and count each when the loop asks for the next."""
+    with meter(label, total) as progress:
+        for item in items:
+            yield item
+            progress.advance()
 
 
 def tally(
     label: str,
     statuses: Iterable[tuple[str, str]] | Mapping[tuple[str, str], int],
-    where: Path,
+    rows: Path,
     messages: Path | None = None,
 ) -> None:
-    """Print how many items ended how, and where their rows are.
+    """Print how many items ended with each status, and which files say more.
 
     Args:
-        label: what ended.
-        statuses: of each item its status and its class, or how many had each; the class is empty where there is nothing
-            to tell.
-        where: the file with the rows.
-        messages: the file that says more of what failed; named where something has.
+        label: title of the table.
+        statuses: status and class of each item, or how many items had each pair. The class may be empty.
+        rows: the file with a row per item.
+        messages: the file with the failures' messages; printed if anything failed.
     """
     counted = +Counter(statuses)
-    classes = ["class"] if any(kind for _, kind in counted) else []  # no column that is empty
+    classes = ["class"] if any(kind for _, kind in counted) else []
     count = Column("count", justify="right")
     table = Table("status", *classes, count, title=label, title_justify="left", box=SIMPLE)
     for (status, kind), number in sorted(counted.items(), key=lambda item: (item[0][0] != "ok", -item[1])):
         table.add_row(status, *([kind] if classes else []), f"{number:,}")
     console = Console(width=None if sys.stdout.isatty() else 80)
-    console.print(table, f"rows: {where}")
+    console.print(table, f"rows: {rows}")
     if messages and any(status == "failed" for status, _ in counted):
         console.print(f"messages: {messages}")
-
-
-def track(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:
-    """Yield the items, counting each when the loop asks for the next."""
-    with meter(label, total) as counted:
-        for item in items:
-            yield item
-            counted.advance()
