@@ -1,6 +1,5 @@
 """`params.yaml`, read and checked whole: one frozen model, a description for every key.
 
-The file is YAML 1.2, read by the parser that DVC uses, so that both understand `3e-7` as a number.
 Functions of the library take the values that they need by name, never the whole of this.
 """
 
@@ -10,9 +9,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
-from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 
+from recipevis.core.files import read_yaml
 from recipevis.errors import ParameterError
 
 # A fuser is a file in `fusers/`; `base` is what they share.
@@ -265,20 +263,6 @@ class Config(Section):
         return self
 
 
-def read(path: Path) -> Any:
-    """What a YAML file holds, as YAML 1.2 has it and DVC reads it.
-
-    Raises:
-        ParameterError: it can't be read, or is no YAML.
-    """
-    try:
-        return YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ParameterError(f"{path}: can't be read: {getattr(error, 'strerror', None) or error}") from error
-    except YAMLError as error:
-        raise ParameterError(f"{path}: not YAML: {' '.join(str(error).split())}") from error
-
-
 def load(path: Path) -> Config:
     """Read and check a parameter file.
 
@@ -290,7 +274,7 @@ def load(path: Path) -> Config:
             names the key, the value and what is allowed.
     """
     try:
-        parameters = Config.model_validate(read(path))
+        parameters = Config.model_validate(read_yaml(path))
     except ValidationError as error:
         raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in FUSERS:

@@ -1,14 +1,20 @@
-"""Every random number as a function of what it is for, never of what was drawn before.
+"""Random numbers as functions of the seed and a purpose, never of what was drawn before.
 
-So a resumed run, or one spread over processes, draws the same numbers as an undisturbed single one.
+A resumed run, or one on several processes, draws the same numbers as an undisturbed run on one. torch is imported only
+when a function needs it.
 """
+
+from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
+
+if TYPE_CHECKING:
+    import torch
 
 
 def _entropy(seed: int, keys: tuple[str | int, ...]) -> int:
@@ -18,15 +24,17 @@ def _entropy(seed: int, keys: tuple[str | int, ...]) -> int:
 
 
 def generator(seed: int, *keys: str | int) -> torch.Generator:
-    """A CPU generator for one purpose, e.g. `generator(seed, "noise", step, sample)`.
+    """A torch generator for one purpose, e.g. `generator(seed, "noise", step, sample)`.
 
-    It is on the CPU so that every device is given the same numbers.
+    It is on the CPU so that every device gets the same numbers.
     """
+    import torch
+
     return torch.Generator().manual_seed(_entropy(seed, keys))
 
 
 def numpy_generator(seed: int, *keys: str | int) -> np.random.Generator:
-    """The same for numpy."""
+    """A NumPy generator for one purpose."""
     return np.random.default_rng(_entropy(seed, keys))
 
 
@@ -37,7 +45,9 @@ def permutation(length: int, seed: int, *keys: str | int) -> np.ndarray:
 
 @contextmanager
 def seeded(seed: int, *keys: str | int) -> Iterator[None]:
-    """Within the block torch's own CPU generator is seeded for one purpose, e.g. the weights of a new network."""
+    """Seed torch's global CPU generator within the block, e.g. for the weights of a new network."""
+    import torch
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(_entropy(seed, keys))
         yield

@@ -7,19 +7,9 @@ import importlib.util
 import sys
 from functools import partial
 
-_PACKAGES = (
-    "accelerate",
-    "av",
-    "diffusers",
-    "filelock",
-    "pandas",
-    "pydantic",
-    "ruamel",
-    "torch",
-    "tqdm",
-    "transformers",
-)
-if sys.version_info < (3, 11) or not all(map(importlib.util.find_spec, _PACKAGES)):
+if sys.version_info < (3, 11) or not all(
+    map(importlib.util.find_spec, ("av", "diffusers", "filelock", "pandas", "pydantic", "ruamel", "torch", "tqdm"))
+):
     print("stages: this Python lacks RecipeVis's packages; run: source .venv/bin/activate", file=sys.stderr)
     sys.exit(2)
 

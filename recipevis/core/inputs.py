@@ -91,8 +91,8 @@ def require_unchanged(stage: str) -> None:
     changed = [f"{PARAMETERS}, {name} (was {before.parameters.get(name)!r})" for name in parameters] + code + data
     if changed:
         raise InputError(
-            f"changed while this stage ran: {'; '.join(changed)}. Nothing was published. Revert the change and rerun to "
-            "resume, or rerun to start over"
+            f"changed while this stage ran: {'; '.join(changed)}. Nothing was published. "
+            "Revert the change and rerun to resume, or rerun to start over"
         )
 
 

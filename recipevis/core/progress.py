@@ -12,20 +12,11 @@ from rich.console import Console
 from rich.table import Column, Table
 from tqdm import tqdm
 
-from recipevis.core import processes
+from recipevis.core.processes import rank
 
 _LINE = "{desc}: {n_fmt}/{total_fmt}, {rate_noinv_fmt}, {remaining} left{postfix}"
 _SECONDS_BETWEEN_LINES = 10
 _T = TypeVar("_T")
-
-
-class _Lines(io.TextIOBase):
-    """Prints each state of a bar as a line of its own."""
-
-    def write(self, text: str) -> int:
-        if line := text.strip():
-            print(line, flush=True)
-        return len(text)
 
 
 class Meter(tqdm):
@@ -40,27 +31,27 @@ class Meter(tqdm):
         self.update(count)
 
 
+class _Lines(Meter):
+    """Prints lines where there is no terminal."""
+
+    _printed = 0
+
+    def display(self, msg: str | None = None, pos: int | None = None) -> None:
+        if self.n not in (self.initial, self._printed):
+            self._printed = self.n
+            print(" ".join(str(self).split()), flush=True)
+
+
 def meter(label: str, total: int, done: int = 0) -> Meter:
     """A meter for a `with` block over `total` items, of which an interrupted run has finished `done`.
 
-    Of several processes, the first one shows its own.
+    Of several processes, only the first prints.
     """
-    plain = {
-        "file": _Lines(),
-        "bar_format": _LINE,
-        "mininterval": _SECONDS_BETWEEN_LINES,
-        "delay": 1e-9,  # no line before the first item
-    }
-    return Meter(
-        desc=label,
-        total=total,
-        initial=done,
-        unit="",
-        smoothing=0,  # the average rate
-        miniters=1,
-        disable=processes.rank() > 0,
-        **({"file": sys.stdout} if sys.stdout.isatty() else plain),
-    )
+    shared = {"desc": label, "total": total, "initial": done, "unit": "", "miniters": 1, "disable": rank() > 0}
+    shared["smoothing"] = 0  # the average rate
+    if sys.stdout.isatty():
+        return Meter(file=sys.stdout, **shared)
+    return _Lines(file=io.StringIO(), bar_format=_LINE, mininterval=_SECONDS_BETWEEN_LINES, **shared)
 
 
 def track(items: Iterable[_T], label: str, total: int) -> Iterator[_T]:

@@ -70,7 +70,8 @@ def work_folder(
         folder.mkdir(exist_ok=True)
         for temporary in folder.rglob(".*"):  # a killed process left these in `files.replacing`
             files.remove(temporary)
-        files.write_json(folder / _CODE, dict(code))
+        if code:
+            files.write_json(folder / _CODE, dict(code))
         yield folder
         os.replace(folder, done)
         if not keep:
@@ -94,8 +95,8 @@ def _check_code(stage: str, folder: Path, code: Mapping[str, str]) -> None:
     """Refuse to mix the work of two versions of the code, unless the user asks for it."""
     if (changed := _changed(folder, code)) and not _resumes():
         raise InputError(
-            f"{', '.join(changed)} changed since this half-done work was begun; to resume it with the changed code, set "
-            f"{RESUME}=1 and rerun `dvc repro {stage}`; to start over, delete {folder} and rerun"
+            f"{', '.join(changed)} changed since this half-done work was begun; to resume it with the changed code, "
+            f"run `{RESUME}=1 dvc repro {stage}`; to start over, delete {folder} and rerun"
         )
 
 

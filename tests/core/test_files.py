@@ -1,10 +1,7 @@
 import hashlib
 import json
 import os
-import signal
 import stat
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -93,166 +90,10 @@ def test_sha256(tmp_path):
     assert files.sha256(tmp_path / "a") == hashlib.sha256(content).hexdigest()
 
 
-def test_fingerprint_changes_with_whatever_counts(tmp_path):
-    (tmp_path / "folder" / "deep").mkdir(parents=True)
-    file = tmp_path / "folder" / "deep" / "a"
-    file.write_text("1")
-    (tmp_path / "b").write_text("1")
-    paths = [tmp_path / "folder", tmp_path / "b"]
-    first = files.fingerprint(paths, {"x": 1, "y": [None, "z"]})
-    assert first == files.fingerprint(paths, {"y": [None, "z"], "x": 1})
-    assert len(first) == 16
-    assert first != files.fingerprint(paths, {"x": 2, "y": [None, "z"]})
-    assert first != files.fingerprint(paths[:1], {"x": 1, "y": [None, "z"]})
-    file.write_text("2")
-    assert first != files.fingerprint(paths, {"x": 1, "y": [None, "z"]})
-    file.write_text("1")
-    assert first == files.fingerprint(paths, {"x": 1, "y": [None, "z"]})
-    file.rename(file.with_name("c"))
-    assert first != files.fingerprint(paths, {"x": 1, "y": [None, "z"]})
-
-
-def test_half_done_work_stays_after_an_error_and_goes_after_success(recipevis_home):
-    with pytest.raises(FileNotFoundError), files.work_folder("train", "0" * 16) as folder:
-        [(folder / name).write_text("done") for name in ("half", "absent/half")]
-    assert (recipevis_home / "work/train" / ("0" * 16) / "half").exists()
-    with files.work_folder("train", "1" * 16) as other:
-        assert not list(other.iterdir()), "another fingerprint starts anew"
-    with files.work_folder("train", "0" * 16) as folder:
-        assert (folder / "half").read_text() == "done"
-    assert not folder.exists()
-
-
-def test_kept_work_goes_when_the_next_stage_begins():
-    for keep in (True, False):
-        with files.work_folder("train", "0" * 16, keep=keep) as folder:
-            assert [path.name for path in folder.iterdir()] == ([] if keep else ["weights"])
-            (folder / "weights").write_text("done")
-    with files.work_folder("train", "0" * 16, keep=True) as folder:
-        assert not list(folder.iterdir())
-        (folder / "weights").write_text("done")
-    with files.work_folder("sample", "2" * 16):
-        pass
-    with files.work_folder("train", "0" * 16) as folder:
-        assert not list(folder.iterdir())
-
-
-def test_work_that_was_being_removed_is_not_taken_up_again(recipevis_home, monkeypatch):
-    with files.work_folder("train", "0" * 16, keep=True) as folder:
-        for name in ("weights", "optimizer"):
-            (folder / name).write_text("done")
-
-    def killed(path, **_):
-        (path / "weights").unlink()
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(files.shutil, "rmtree", killed)
-        with pytest.raises(KeyboardInterrupt), files.work_folder("sample", "0" * 16):
-            pass
-    with files.work_folder("train", "0" * 16) as folder:
-        assert not list(folder.iterdir())
-    assert not list(recipevis_home.glob("work/*/*.gone"))
-
-
 def test_a_relative_home_is_taken_from_the_workspace(tmp_path, monkeypatch):
     monkeypatch.setenv("RECIPEVIS_HOME", "cache")
     monkeypatch.setenv("DVC_ROOT", str(tmp_path / "workspace"))
     assert files.home() == tmp_path / "workspace" / "cache"
-
-
-def test_what_a_killed_process_was_writing_is_taken_away(recipevis_home):
-    """Else it would be published among the results."""
-    folder = recipevis_home / "work/sample" / ("0" * 16) / "samples"
-    folder.mkdir(parents=True)
-    for name in (".a.4x_9q.png", "a.png"):
-        (folder / name).write_text("")
-    with files.work_folder("sample", "0" * 16):
-        assert [path.name for path in folder.iterdir()] == ["a.png"]
-
-
-HOLD = """
-import sys
-from recipevis import store
-with files.work_folder("train", "f" * 16) as folder:
-    found = sorted(path.name for path in folder.iterdir())
-    (folder / "half").write_text("done")
-    print(*found, flush=True)
-    sys.stdin.read()
-"""
-
-WAIT = """
-import sys
-from pathlib import Path
-from recipevis import store
-try:
-    with files.work_folder("train", "f" * 16, [Path(sys.argv[1])]):
-        print("worked")
-except files.AlreadyMade:
-    print("already made")
-"""
-
-
-@pytest.fixture
-def hold(root):
-    """A function that starts a process which holds the work folder until its stdin is closed or it is killed."""
-    started = []
-
-    def start(script=HOLD, *arguments):
-        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        started.append(subprocess.Popen([sys.executable, "-c", script, *arguments], **pipes, text=True, cwd=root))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.wait()
-        for pipe in (process.stdin, process.stdout, process.stderr):
-            pipe.close()
-
-
-def test_a_killed_process_leaves_its_work_and_no_lock(hold):
-    first = hold()
-    assert first.stdout.readline() == "\n"
-    first.send_signal(signal.SIGKILL)
-    first.wait()
-    with files.work_folder("train", "f" * 16) as folder:
-        assert (folder / "half").read_text() == "done"
-
-
-def test_a_second_process_waits_for_the_first(hold):
-    first, second = hold(), None
-    assert first.stdout.readline() == "\n"
-    second = hold()
-    assert "another process is at the same work" in second.stderr.readline()
-    first.stdin.close()
-    assert second.stdout.readline() == "\n", "the first ended well and took its folder away"
-    second.stdin.close()
-    assert (first.wait(), second.wait()) == (0, 0)
-
-
-def test_whoever_waited_for_the_same_results_takes_them(hold, tmp_path):
-    first = hold()
-    assert first.stdout.readline() == "\n"
-    result = tmp_path / "model"
-    second = hold(WAIT, str(result))
-    assert "another process is at the same work" in second.stderr.readline()
-    result.write_text("made")
-    first.stdin.close()
-    assert second.stdout.readline() == "already made\n"
-    with files.work_folder("train", "f" * 16, [result]):
-        pass  # nobody was waited for: what lies there may be old
-
-
-def test_whoever_waited_for_one_that_crashed_does_the_work(hold, tmp_path):
-    result = tmp_path / "model"
-    result.write_text("of an earlier run")
-    first = hold()
-    assert first.stdout.readline() == "\n"
-    second = hold(WAIT, str(result))
-    assert "another process is at the same work" in second.stderr.readline()
-    first.kill()
-    assert second.stdout.readline() == "worked\n"
 
 
 @pytest.mark.parametrize("old", [None, "folder"])
