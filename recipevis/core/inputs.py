@@ -44,7 +44,7 @@ class Inputs:
 def deps(stage: str) -> list[Path]:
     """The files and folders that a stage reads, code included. `${key}` is replaced by the parameter's value."""
     values = files.read_yaml(PARAMETERS)
-    listed = _entry(stage)["deps"]
+    listed = _entry(stage).get("deps", [])
     return [Path(re.sub(r"\$\{([\w.]+)\}", lambda key: str(_value(values, key[1])), name)) for name in listed]
 
 
@@ -62,7 +62,7 @@ def current(stage: str) -> Inputs:
         ParameterError: the parameter file can't be read.
     """
     values, picked = files.read_yaml(PARAMETERS), {}
-    for key in _entry(stage)["params"]:
+    for key in _entry(stage).get("params", []):
         picked |= {key: _value(values, key)} if isinstance(key, str) else values  # not a string: the whole file
     paths = sorted({file for dep in deps(stage) for file in _files(dep)})
     code = {path.as_posix(): files.sha256(path) for path in paths if _is_code(path)}
