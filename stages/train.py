@@ -2,14 +2,17 @@
 
 from pathlib import Path
 
+import pandas as pd
+
 from recipevis.config import Config
 from recipevis.core import files, processes
 from recipevis.core.devices import device
 from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings.writer import Embeddings
 from recipevis.model.networks import Backbone
-from recipevis.report import model_card, plots
+from recipevis.report import model_card
 from recipevis.sampling.pipeline import assemble
+from recipevis.training.history import thinned
 from recipevis.training.trainer import new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
@@ -33,10 +36,22 @@ def main(p: Config) -> None:
                 files.write_json(model / "training.json", summary)
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
                 about |= {"train": train.model_dump(exclude=train.HOW), "cycle": cycle.model_dump()}
-                model_card.write(model, table, backbone.origin, p.dataset.source, about, conditioner.sees)
+                model_card.write(
+                    model / "README.md",
+                    training=summary,
+                    triplets=table,
+                    backbone=backbone.origin,
+                    dataset=p.dataset.source,
+                    dataset_licence="",
+                    parameters=about,
+                    sampling={},
+                    uses_text=conditioner.sees[0],
+                    uses_image=conditioner.sees[1],
+                )
         if leads():
             publish("train", model, Path("models/recipevis"))
-            plots.publish_curve(Path("models/recipevis/history.csv"), Path("plots"))
+            table = thinned(pd.read_csv("models/recipevis/history.csv", float_precision="round_trip"))
+            files.write_text(Path("plots/train.csv"), table.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":

@@ -195,13 +195,13 @@ def test_the_tests_of_a_fuser_are_where_the_readme_says():
 
 
 def test_which_way_each_metric_is_better_is_said_where_it_is_first_met():
-    from recipevis.evaluation.glossary import METRICS
-    from recipevis.evaluation.scores import HEADLINE
+    from recipevis.evaluation import metrics
 
+    named = metrics.named()
     text = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     high, low = re.search(r"In the table, (.*?) are better the higher, (.*?) the lower", text).groups()
-    for name in HEADLINE:
-        assert f"`{name}`" in (high if METRICS[name].higher else low)
+    for name in metrics.headline():
+        assert f"`{name}`" in (high if named[name].higher_is_better else low)
 
 
 def test_the_readmes_drawing_draws(tiny_backbone, monkeypatch, tmp_path):

@@ -1,4 +1,4 @@
-"""Metrics, baselines, scores and intervals.
+"""Measuring generated images: the registry of metrics, the baselines, the scores of each image, the intervals.
 
-How numbers are shown belongs in `report`.
+How numbers are shown belongs in `report`; what generates images belongs in `sampling`.
 """

@@ -1,1 +1,4 @@
-"""What people look at: the page, plots, the model card, storyboards. No number is computed here."""
+"""What people look at: the page, contact sheet, plots, model card, storyboard.
+
+Every number comes from a file that another stage wrote; none is computed here.
+"""

@@ -1,4 +1,4 @@
-"""The card of a trained model: what it was made from, how, what it scores, and whose licences hold for it."""
+"""The card of a trained model: what it was made from, how it was trained, which licences apply."""
 
 import hashlib
 import json
@@ -8,147 +8,102 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from huggingface_hub import ModelCard, ModelCardData
 
 from recipevis.config import describe
 from recipevis.core import files
-from recipevis.evaluation.glossary import METRICS
 
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
-_OURS = "Apache-2.0"
+_APACHE = "Apache-2.0"
 _FOLDER = "see the folder's own licence"
-_PAGE = "see its page"
-# Of a model and of the two parts of its backbone, by the backbone's source: the hub's key, and in words.
+_HUB = "see its page on the hub"
+# By the backbone's source: the model's licence as the hub's key, then those of Stable Diffusion and CLIP in words.
 _BACKBONE_LICENCES = {
-    "kitchen": ("apache-2.0", _OURS, _OURS),
+    "kitchen": ("apache-2.0", _APACHE, _APACHE),
     "random": ("apache-2.0", "untrained", "untrained"),
     "folder": ("other", _FOLDER, _FOLDER),
-    "hub": ("other", _PAGE, _PAGE),
+    "hub": ("other", _HUB, _HUB),
 }
 # Ids on the hub whose licence is known.
 _STABLE_DIFFUSION_1 = re.compile(r"(CompVis|runwayml|sd-legacy|stable-diffusion-v1-5)/stable-diffusion-v1-[1-5]")
 _OPENAI_CLIP = re.compile(r"openai/clip-vit-\w+-patch\d+(-336)?")
-# Of recipes and frames, by the dataset's source.
-_DATASET_LICENCES = {
-    "kitchen": _OURS,
-    "local": "see where the videos come from",
-    "youtube": "each video belongs to who made it; YouTube's terms hold",
-}
-_KITCHENS_RECIPE = ["place a red bowl on the blue counter", "add tomatoes to the bowl"]  # it knows no other words
+_KITCHEN_RECIPE = ["place a red bowl on the blue counter", "add tomatoes to the bowl"]  # in the toy kitchen's words
 _RECIPE = ["chop the onions", "fry the onions in the pan"]
-_LOOKED_AT = ("the step's sentence", "the image before it")
 _TRAINING = {
     "steps": "optimizer steps",
     "loss": "mean over the last 100 steps: squared error of the prediction, plus `cycle.weight` times L_cyc",
     "validation_loss": "mean squared error of the prediction on validation triplets, with the same noise in every run",
-    "fuser_parameters": "weights of the fuser, trained",
-    "unet_parameters": "weights of the UNet, trained",
+    "fuser_parameters": "trained parameters of the fuser",
+    "unet_parameters": "trained parameters of the UNet",
 }
-# What `write_with_metrics` puts the numbers to.
-_CALL = "pipeline([sentence], [previous], [random])"
-_NOT_SCORED = "Those that this model was scored with are in `reports/model_card.md`."
 
 
 def write(
-    folder: Path,
+    path: Path,
+    *,
+    training: Mapping[str, Any],
     triplets: pd.DataFrame,
-    origin: Mapping[str, str],
+    backbone: Mapping[str, str],
     dataset: str,
+    dataset_licence: str,
     parameters: Mapping[str, Any],
-    sees: tuple[bool, bool],
+    sampling: Mapping[str, float | None],
+    uses_text: bool,
+    uses_image: bool,
 ) -> None:
-    """Write `README.md` into a saved model's folder.
+    """Write the card of a model, without scores.
 
     Args:
-        folder: a saved model with its `training.json`.
-        triplets: what it was trained and validated on.
-        origin: `backbone.json`.
+        path: where it goes, `README.md` in the model's folder.
+        training: `training.json`.
+        triplets: `data/triplets.csv`, what the model was trained and validated on.
+        backbone: `backbone.json`.
         dataset: the parameter `dataset.source`.
-        parameters: the parameters of the training by name, groups as mappings; has `fuser`. Those that say how and
-            not what don't belong on a card: it is the same whichever way the model was trained.
-        sees: whether the fuser looks at the sentence, and at the previous image.
+        dataset_licence: of the recipes and frames, in words: the source's `licence`.
+        parameters: the training's parameters by name, groups as mappings, with `fuser`. Leave out those that change how
+            the training runs but not its result: the card must be the same either way.
+        sampling: the pipeline's saved defaults by the names of its arguments; None values are left out.
+        uses_text, uses_image: whether the fuser uses the sentence, and the previous image.
     """
-    seen = [name for name, looked_at in zip(_LOOKED_AT, sees, strict=True) if looked_at]
-    base = [name.partition("@")[0] for name in (origin["stable_diffusion"], origin["clip"])]
-    licence, *licences = _licences(origin["source"], *base)
+    inputs = [name for name, used in (("the step's sentence", uses_text), ("the previous image", uses_image)) if used]
+    base = [name.partition("@")[0] for name in (backbone["stable_diffusion"], backbone["clip"])]
+    licence, *licences = _licences(backbone["source"], *base)
     data = ModelCardData(
         license=licence,
         library_name="diffusers",
         pipeline_tag="text-to-image",
         tags=["recipevis", "image-sequence-generation"],
-        base_model=base if origin["source"] == "hub" else None,
+        base_model=base if backbone["source"] == "hub" else None,
     )
-    training, described = json.loads((folder / "training.json").read_text(encoding="utf-8")), describe()
+    described = describe()
     card = ModelCard.from_template(
         data,
         template_path=str(_TEMPLATE),
         fuser=parameters["fuser"],
-        seen=" and ".join(seen) if len(seen) > 1 else f"{seen[0]} alone",
-        recipe=json.dumps(_KITCHENS_RECIPE if origin["source"] == "kitchen" else _RECIPE),
-        call=_CALL,
-        not_scored=_NOT_SCORED,
-        backbone=origin,
-        licences=[*licences, _DATASET_LICENCES[dataset]],
+        inputs=" and ".join(inputs) if len(inputs) > 1 else f"{inputs[0]} alone",
+        recipe=json.dumps(_KITCHEN_RECIPE if backbone["source"] == "kitchen" else _RECIPE),
+        sampling=", ".join(f"`{name}={value:g}`" for name, value in sampling.items() if value is not None),
+        backbone=backbone,
+        licences=[*licences, dataset_licence],
         dataset=dataset,
         triplets=triplets["subset"].value_counts().to_dict(),
         data_hash=hashlib.sha256(triplets.to_csv(index=False, lineterminator="\n").encode()).hexdigest(),
-        training=[(name, _measured(training[name]), text) for name, text in _TRAINING.items()],
-        parameters=[(name, _set(value), described[name]) for name, value in _flat(parameters).items()],
+        training=[(name, number(training[name]), text) for name, text in _TRAINING.items()],
+        parameters=[(name, _as_yaml(value), described[name]) for name, value in _flat(parameters).items()],
     )
-    _write(card, folder / "README.md")
+    save(card, path)
 
 
-def write_with_metrics(
-    folder: Path, fuser: str, asked: Mapping[str, float | None], metrics: Mapping[str, Any], target: Path
-) -> None:
-    """Write `model_card.md`: a model's card that tells its scores too, in its text and to the hub.
-
-    Args:
-        folder: the model, with the `README.md` that `write` made.
-        fuser: the model's.
-        asked: how the scored images were asked for: arguments of `RecipePipeline.__call__`; None is its default.
-        metrics: `metrics.json`: four numbers, and the same four under `teacher_forced`.
-        target: the folder to write to.
-    """
-    card = ModelCard.load(folder / "README.md")
-    names = [name for name in metrics if name != "teacher_forced"]
-    card.data.model_name = f"recipevis-{fuser}"
-    card.data.eval_results = [
-        EvalResult(
-            task_type="text-to-image",
-            dataset_type="recipes",
-            dataset_name="validation recipes, drawn autoregressively",
-            metric_type=name,
-            metric_name=f"{METRICS[name].name} ({METRICS[name].better})",
-            metric_value=float(_measured(metrics[name])),
-        )
-        for name in names
-    ]
-    arguments = ", ".join(f"{name}={value:g}" for name, value in asked.items() if value is not None)
-    text = card.text.replace(_CALL, f"{_CALL[:-1]}, {arguments})")
-    text = text.replace(_NOT_SCORED, f"The images scored below were drawn with `{arguments}`.")
-    card.text = text.replace("## Limits", f"{_scores(metrics, names)}\n## Limits")
-    _write(card, target / "model_card.md")
+def save(card: ModelCard, path: Path) -> None:
+    """Write a card, ending in one newline."""
+    files.write_text(path, f"{str(card).rstrip()}\n")
 
 
-def _scores(metrics: Mapping[str, Any], names: list[str]) -> str:
-    rows = [
-        f"| {told.name} | {told.better} | {_measured(metrics[name])} | {_measured(metrics['teacher_forced'][name])} "
-        f"| {told.text} |"
-        for name in names
-        for told in [METRICS[name]]
-    ]
-    lines = [
-        "## Scores",
-        "",
-        "Each image against the true frame, mean over all steps of the validation recipes. Autoregressive: drawn from",
-        "the image drawn before; teacher-forced: from the true one. Floors, a ceiling and intervals are in the report.",
-        "",
-        "| | | autoregressive | teacher-forced | |",
-        "|---|---|---:|---:|---|",
-        *rows,
-    ]
-    return "\n".join(lines) + "\n"
+def number(value: float | None) -> str:
+    """A count in full, another number with four significant digits, since the next ones differ between machines."""
+    if value is None:
+        return "–"
+    return f"{value:,}" if isinstance(value, int) else f"{value:#.4g}"
 
 
 def _licences(source: str, stable_diffusion: str, clip: str) -> tuple[str, str, str]:
@@ -161,15 +116,8 @@ def _licences(source: str, stable_diffusion: str, clip: str) -> tuple[str, str, 
     return model, *parts
 
 
-def _measured(value: float | None) -> str:
-    """A count whole, a measured number with four significant digits: what is below them differs between machines."""
-    if value is None:
-        return "–"
-    return f"{value:,}" if isinstance(value, int) else f"{value:#.4g}"
-
-
-def _set(value: Any) -> str:
-    """A parameter as `params.yaml` has it, nothing as a dash."""
+def _as_yaml(value: Any) -> str:
+    """A parameter as `params.yaml` has it; an empty one as a dash."""
     if value is None:
         return "–"
     if isinstance(value, bool):
@@ -178,13 +126,9 @@ def _set(value: Any) -> str:
 
 
 def _flat(values: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested mappings as one, keys dotted."""
+    """Nested mappings as one, with dotted keys."""
     flat = {}
     for name, value in values.items():
         nested = isinstance(value, Mapping)
         flat |= _flat(value, f"{prefix}{name}.") if nested else {f"{prefix}{name}": value}
     return flat
-
-
-def _write(card: ModelCard, path: Path) -> None:
-    files.write_text(path, f"{str(card).rstrip()}\n")

@@ -31,10 +31,10 @@ from recipevis.data.tables.samples import (
     WRONG_PREVIOUS,
 )
 from recipevis.errors import InputError
-from recipevis.evaluation.baselines import other_recipe
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone, configuration
 from recipevis.randomness import generator
+from recipevis.sampling.controls import other_recipe
 from recipevis.sampling.pipeline import RecipePipeline, assemble
 
 

@@ -4,123 +4,79 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
-from PIL import Image
 
 from recipevis.core import files
 from recipevis.data.tables.samples import read_samples
 from recipevis.errors import InputError
-from recipevis.evaluation import metrics, scores
-
-PIXELS = 16
-
-
-class Means:
-    """An encoder whose vectors can be written down: the mean of each channel."""
-
-    def __init__(self):
-        self.seen = 0
-
-    def pooled(self, pictures):
-        self.seen += len(pictures)
-        return np.stack([picture.mean((0, 1)) for picture in pictures]).astype(np.float32)
+from recipevis.evaluation import intervals, metrics, rows, scores
+from tests.evaluation.conftest import PIXELS, Means, plain
 
 
-def plain(path, *colour):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (PIXELS, PIXELS), colour).save(path)
-    return str(path)
-
-
-@pytest.fixture
-def drawn(tmp_path):
-    """Three recipes of two types; a step has grey level 20 (video + 1) + step, each drawn picture is off by its own."""
-    offsets = {
-        "autoregressive": 5,
-        "teacher_forced": 3,
-        "wrong_previous": 7,
-        "untouched_backbone": 9,
-        "vae_round_trip": 0,
-    }
-    rows = []
-    for video, (recipe_type, steps) in enumerate([("a", 3), ("a", 2), ("b", 2)]):
-        previous = ""
-        for step in range(steps):
-            sample = f"v{video}_{step:02d}"
-            level = 20 * (video + 1) + step
-            frame = plain(tmp_path / "frames" / f"{sample}.png", level, level, level)
-            scored = (video, step) != (1, 1)
-            for name, offset in offsets.items():
-                if scored or name == "autoregressive":
-                    plain(tmp_path / "samples" / name / f"{sample}.png", *3 * [level + offset])
-            values = [
-                sample,
-                recipe_type,
-                f"v{video}",
-                step,
-                "stir, NA",
-                frame if scored else "",
-                previous,
-                int(scored),
-            ]
-            rows.append(values)
-            previous = frame
-    columns = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "samples" / "samples.csv", index=False)
-    return tmp_path / "samples"
-
-
-def scored(drawn, work="work", **changes):
-    samples = read_samples(drawn / "samples.csv")
-    folder = drawn / work
+def score(generated, work="work", **changes):
+    folder = generated / work
     folder.mkdir(exist_ok=True)
     mean = np.full((PIXELS, PIXELS, 3), 50, np.uint8)
     settings = {"mean": mean, "blank": "white", "seed": 0, "encoders": {"clip": Means()}} | changes
-    return scores.score(samples, drawn, work=folder, **settings)
+    return scores.score(read_samples(generated / "samples.csv"), generated, work=folder, **settings)
+
+
+@pytest.fixture
+def scored(generated):
+    return score(generated)
 
 
 def psnr_of(offset):
     return min(20 * math.log10(255 / abs(offset)), 60) if offset else 60
 
 
-def test_every_row_is_scored_against_the_true_frame(drawn):
-    scores = scored(drawn).set_index(["picture", "sample_id"]).sort_index()
-    assert scores.psnr["autoregressive", "v0_02"] == pytest.approx(psnr_of(5))
-    assert scores.psnr["teacher_forced", "v2_01"] == pytest.approx(psnr_of(3))
-    assert scores.psnr["wrong_previous", "v2_00"] == pytest.approx(psnr_of(7))
-    assert scores.psnr["untouched_backbone", "v2_00"] == pytest.approx(psnr_of(9))
-    assert scores.psnr["vae_round_trip", "v2_00"] == 60
-    assert scores.psnr["mean_image", "v0_01"] == pytest.approx(psnr_of(50 - 21))
-    assert scores.psnr["copy_previous", "v0_01"] == pytest.approx(psnr_of(1))
-    assert scores.psnr["copy_previous", "v0_00"] == pytest.approx(psnr_of(255 - 20))  # a blank image, white
-    assert scores.clip_l2["autoregressive", "v0_02"] == pytest.approx(5 * math.sqrt(3), rel=1e-6)
-    assert scores.clip_cosine["autoregressive", "v0_02"] == pytest.approx(0, abs=1e-9)
-    assert scores.clip_norm["autoregressive", "v0_02"] == pytest.approx(22 * math.sqrt(3), rel=1e-6)
-    assert "v1_01" not in scores.index.get_level_values("sample_id")  # drawn, but it has no true frame
-    assert set(scores.groupby("picture").size()) == {6}
+def test_every_set_of_images_is_scored_against_the_ground_truth(scored):
+    table = scored.table.set_index(["picture", "sample_id"]).sort_index()
+    assert table.psnr["autoregressive", "v0_02"] == pytest.approx(psnr_of(5))
+    assert table.psnr["teacher_forced", "v2_01"] == pytest.approx(psnr_of(3))
+    assert table.psnr["wrong_previous", "v2_00"] == pytest.approx(psnr_of(7))
+    assert table.psnr["untouched_backbone", "v2_00"] == pytest.approx(psnr_of(9))
+    assert table.psnr["vae_round_trip", "v2_00"] == 60
+    assert table.psnr["mean_image", "v0_01"] == pytest.approx(psnr_of(50 - 21))
+    assert table.psnr["copy_previous", "v0_01"] == pytest.approx(psnr_of(1))
+    assert table.psnr["copy_previous", "v0_00"] == pytest.approx(psnr_of(255 - 20))  # a blank image, white
+    assert table.clip_l2["autoregressive", "v0_02"] == pytest.approx(5 * math.sqrt(3), rel=1e-6)
+    assert table.clip_cosine["autoregressive", "v0_02"] == pytest.approx(0, abs=1e-9)
+    assert table.clip_norm["autoregressive", "v0_02"] == pytest.approx(22 * math.sqrt(3), rel=1e-6)
+    assert "v1_01" not in table.index.get_level_values("sample_id")  # generated, but it has no ground truth
+    assert set(table.groupby("picture").size()) == {6}
+    assert not scored.vectors  # no set metric needs them
 
 
-def test_black_can_stand_before_a_first_step(drawn):
-    scores = scored(drawn, blank="black").set_index(["picture", "sample_id"]).sort_index()
-    assert scores.psnr["copy_previous", "v0_00"] == pytest.approx(psnr_of(20))
+def test_the_columns_of_the_table_are_a_contract(generated):
+    table = score(generated, encoders={"clip": Means(), "encoder": Means()}).table
+    of_encoders = [f"{encoder}_{name}" for encoder in ("clip", "encoder") for name in ("l2", "cosine", "norm")]
+    assert table.columns.tolist() == (
+        ["picture", "sample_id", "video_id", "step", *of_encoders, "psnr", "ssim", "ssim_uniform"]
+    )
 
 
-def test_a_floor_that_one_recipe_cant_have_is_empty(drawn):
-    samples = pd.read_csv(drawn / "samples.csv", dtype=str, keep_default_na=False)
-    samples[samples.video_id == "v0"].to_csv(drawn / "samples.csv", index=False)
-    rows = scores.summarise(scored(drawn), 100, 0)
-    entry = rows["other_recipe"]["autoregressive"]["all"]
+def test_a_first_step_can_be_black(generated):
+    table = score(generated, blank="black").table.set_index(["picture", "sample_id"])
+    assert table.psnr["copy_previous", "v0_00"] == pytest.approx(psnr_of(20))
+
+
+def test_a_baseline_that_needs_another_recipe_is_empty_without_one(generated):
+    samples = pd.read_csv(generated / "samples.csv", dtype=str, keep_default_na=False)
+    samples[samples.video_id == "v0"].to_csv(generated / "samples.csv", index=False)
+    results = scores.summarise(score(generated), 100, 0)
+    entry = results["other_recipe"]["autoregressive"]["all"]
     assert (entry["images"], entry["videos"]) == (0, 0)
     assert entry["psnr"] == {"mean": None, "low": None, "high": None}
-    one = rows["model"]["autoregressive"]["all"]
+    one = results["model"]["autoregressive"]["all"]
     assert one["videos"] == 1
-    assert one["psnr"]["low"] is None  # one video tells nothing about others
-    assert one["psnr"]["mean"] == scores.rounded(psnr_of(5))
-    json.dumps(rows, allow_nan=False)
+    assert one["psnr"]["low"] is None
+    assert one["psnr"]["mean"] == intervals.rounded(psnr_of(5))
+    json.dumps(results, allow_nan=False)
 
 
-def test_rows_and_groups(drawn):
-    rows = scores.summarise(scored(drawn), 100, 0)
-    assert list(rows) == [
+def test_rows_and_groups(scored):
+    results = scores.summarise(scored, 100, 0)
+    assert list(results) == [
         "model",
         "wrong_previous",
         "copy_previous",
@@ -129,135 +85,115 @@ def test_rows_and_groups(drawn):
         "untouched_backbone",
         "vae_round_trip",
     ]
-    assert all(list(row) == ["autoregressive", "teacher_forced"] for row in rows.values())
-    assert all(row["autoregressive"] == row["teacher_forced"] for name, row in rows.items() if name != "model")
-    for row in rows.values():
+    assert all(list(row) == ["autoregressive", "teacher_forced"] for row in results.values())
+    assert all(row["autoregressive"] == row["teacher_forced"] for name, row in results.items() if name != "model")
+    for row in results.values():
         for mode in row.values():
             assert (mode["all"]["images"], mode["all"]["videos"]) == (6, 3)
             assert (mode["after_first"]["images"], mode["after_first"]["videos"]) == (3, 2)
             assert {"clip_l2", "clip_cosine", "psnr", "ssim", "ssim_uniform"} < set(mode["all"])
-    assert rows["vae_round_trip"]["autoregressive"]["all"]["psnr_capped"] == 6
-    assert rows["model"]["autoregressive"]["all"]["psnr_capped"] == 0
+    assert results["vae_round_trip"]["autoregressive"]["all"]["psnr_capped"] == 6
+    assert results["model"]["autoregressive"]["all"]["psnr_capped"] == 0
     all_steps = [psnr_of(235), psnr_of(1), psnr_of(1), psnr_of(215), psnr_of(195), psnr_of(1)]
-    copied = rows["copy_previous"]["autoregressive"]
+    copied = results["copy_previous"]["autoregressive"]
     assert copied["all"]["psnr"]["mean"] == pytest.approx(np.mean(all_steps), rel=1e-4)
     assert copied["after_first"]["psnr"]["mean"] == pytest.approx(psnr_of(1), rel=1e-4)
 
 
-def test_headline_drift_and_norms(drawn):
-    scores = scored(drawn)
-    rows = scores.summarise(scores, 100, 0)
-    headline = scores.headline(rows)
+def test_headline_drift_and_norms(scored):
+    headline = scores.headline(scores.summarise(scored, 100, 0))
     assert list(headline) == ["clip_l2", "clip_cosine", "psnr", "ssim", "teacher_forced"]
     assert list(headline["teacher_forced"]) == ["clip_l2", "clip_cosine", "psnr", "ssim"]
     assert headline["psnr"] == pytest.approx(psnr_of(5), rel=1e-4)
     assert headline["teacher_forced"]["psnr"] == pytest.approx(psnr_of(3), rel=1e-4)
-    drift = scores.drift(scores)
+    drift = scores.drift(scored)
+    names = list(headline["teacher_forced"])
+    assert drift.columns.tolist() == ["step", "images", *names, *(f"teacher_forced_{name}" for name in names)]
     assert drift.step.tolist() == [0, 1, 2]
     assert drift.images.tolist() == [3, 2, 1]
-    assert drift.teacher_forced_psnr.tolist() == [scores.rounded(psnr_of(3))] * 3
+    assert drift.teacher_forced_psnr.tolist() == [intervals.rounded(psnr_of(3))] * 3
     levels = [20, 21, 22, 40, 60, 61]
-    assert scores.norms(scores) == {"clip_norm": scores.rounded(np.mean(levels) * math.sqrt(3))}
+    assert scores.norms(scored) == {"clip_norm": intervals.rounded(np.mean(levels) * math.sqrt(3))}
 
 
-def test_a_second_encoder_adds_its_own_metrics(drawn):
-    scores = scored(drawn, encoders={"clip": Means(), "encoder": Means()})
-    assert scores.encoder_l2.tolist() == scores.clip_l2.tolist()
-    assert "encoder_cosine" in scores.summarise(scores, 100, 0)["mean_image"]["autoregressive"]["all"]
-    assert list(scores.norms(scores)) == ["clip_norm", "encoder_norm"]
+def test_a_second_encoder_adds_its_own_metrics(generated):
+    scored = score(generated, encoders={"clip": Means(), "encoder": Means()})
+    assert scored.table.encoder_l2.tolist() == scored.table.clip_l2.tolist()
+    assert "encoder_cosine" in scores.summarise(scored, 100, 0)["mean_image"]["autoregressive"]["all"]
+    assert list(scores.norms(scored)) == ["clip_norm", "encoder_norm"]
 
 
-def table_of(values_by_video):
-    """Scores of one picture whose metrics are all the given values."""
-    rows = [
-        {"picture": "autoregressive", "sample_id": f"{video}_{index}", "video_id": video, "step": index, "psnr": value}
-        for video, values in values_by_video.items()
-        for index, value in enumerate(values)
-    ]
-    return pd.DataFrame(rows)
-
-
-def summary(values_by_video, resamples=2000):
-    scores = table_of(values_by_video)
-    return scores.summarise(scores, resamples, 0)["model"]["autoregressive"]["all"]["psnr"]
-
-
-def test_two_videos_have_the_interval_between_their_means():
-    # Two videos drawn anew are twice the first (1/4), both (1/2) or twice the second: 2.5 % and 97.5 % are the ends.
-    assert summary({"a": [10, 20, 30], "b": [4]}) == {"mean": 16, "low": 4, "high": 20}
-
-
-def test_an_image_counts_once_and_a_video_is_drawn_whole():
-    random = np.random.default_rng(3)
-    videos = {f"v{video}": random.normal(10, 3, random.integers(1, 9)).tolist() for video in range(40)}
-    result = summary(videos, 20_000)
-    assert result["mean"] == pytest.approx(np.mean([value for values in videos.values() for value in values]), rel=1e-4)
-    # The same by hand: draw 40 of the videos, average all of their images; the 2.5 % and 97.5 % quantiles.
-    names, means = list(videos), []
-    for _ in range(20_000):
-        drawn = [videos[names[index]] for index in random.integers(0, 40, 40)]
-        means.append(sum(map(sum, drawn)) / sum(map(len, drawn)))
-    assert [result["low"], result["high"]] == pytest.approx(np.quantile(means, [0.025, 0.975]).tolist(), abs=0.03)
-
-
-def test_steps_of_a_video_are_not_independent():
-    # Ten equal images of a video say no more than one of them.
-    few = summary({f"v{video}": [float(video)] for video in range(20)})
-    many = summary({f"v{video}": [float(video)] * 10 for video in range(20)})
-    assert few == many
-    half = 1.96 * np.std(range(20)) / math.sqrt(20)
-    assert (few["high"] - few["low"]) / 2 == pytest.approx(half, rel=0.1)
-
-
-def test_margins_are_paired(drawn):
-    scores = scored(drawn)
-    margins = scores.margins(scores, 500, 0)
-    rows = scores.summarise(scores, 500, 0)
-    assert margins.keys() == rows.keys() - {"model"}
+def test_margins_are_paired(scored):
+    margins = scores.margins(scored, 500, 0)
+    results = scores.summarise(scored, 500, 0)
+    assert margins.keys() == results.keys() - {"model"}
     for row, modes in margins.items():
         for mode, groups in modes.items():
             for group, entry in groups.items():
-                own, other = rows["model"][mode][group], rows[row][mode][group]
+                own, other = results["model"][mode][group], results[row][mode][group]
                 for metric in ("psnr", "ssim", "clip_l2"):
                     assert entry[metric]["mean"] == pytest.approx(own[metric]["mean"] - other[metric]["mean"], abs=0.01)
                 assert (entry["images"], entry["videos"]) == (own["images"], own["videos"])
-    constant = margins["untouched_backbone"]["autoregressive"]["all"]["psnr"]  # 5 against 9 levels, on every image
-    assert constant["low"] == constant["high"] == constant["mean"] == scores.rounded(psnr_of(5) - psnr_of(9))
+    constant = margins["untouched_backbone"]["autoregressive"]["all"]["psnr"]  # 5 levels against 9, on every image
+    assert constant["low"] == constant["high"] == constant["mean"] == intervals.rounded(psnr_of(5) - psnr_of(9))
 
 
-def test_a_paired_interval_is_of_the_difference():
-    """Videos differ widely, the two pictures hardly: only the pairs tell them apart."""
-    random = np.random.default_rng(0)
-    videos = {f"v{video}": random.normal(20, 5, 4) for video in range(30)}
-    mine = table_of({video: values + 0.5 + random.normal(0, 0.1, 4) for video, values in videos.items()})
-    theirs = table_of(videos).sample(frac=1, random_state=0)
-    tables = [table.set_index("sample_id") for table in (mine, theirs)]
-    entry = scores.paired(*tables, 0, 1000, 0)
-    assert 0.4 < entry["psnr"]["low"] < 0.5 < entry["psnr"]["high"] < 0.6
-    assert scores.paired(*tables, 1, 1000, 0)["images"] == 90
-    assert scores.paired(tables[0], tables[1].iloc[:50], 0, 1000, 0)["images"] == 50
+def distance_of_means(generated, truth):
+    """A set metric with a closed form: the squared distance of the mean vectors."""
+    return float(((generated.mean(0) - truth.mean(0)) ** 2).sum())
 
 
-def test_the_interval_is_the_seeds():
-    scores = table_of({f"v{video}": [float(video)] for video in range(20)})
-    assert scores.summarise(scores, 100, 0) == scores.summarise(scores, 100, 0)
-    assert scores.summarise(scores, 100, 0) != scores.summarise(scores, 100, 1)
+@pytest.fixture
+def set_metrics(monkeypatch):
+    """Two registered set metrics, one of each encoder's vectors and one of its own features."""
+    about = {"kind": "set", "function": distance_of_means, "higher_is_better": False}
+    registered = (
+        metrics.Metric("means", "distance of means", description="as {encoder} sees them", **about),
+        metrics.Metric("red", "red", description="mean red", features=lambda image: image[0, 0, :1] / 1.0, **about),
+    )
+    monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, *registered))
 
 
-def test_an_interrupted_run_goes_on_and_ends_with_the_same_scores(drawn, monkeypatch):
-    monkeypatch.setattr(scores, "_CHUNK", 2)
-    whole = scored(drawn)
+def test_a_registered_set_metric_stands_in_every_result(generated, set_metrics):
     encoder = Means()
-    calls = iter([None, KeyboardInterrupt()])
-    monkeypatch.setattr(files, "write_json", interrupted(files.write_json, calls))
-    with pytest.raises(KeyboardInterrupt):
-        scored(drawn, "again", encoders={"clip": encoder})
-    monkeypatch.undo()
+    scored = score(generated, encoders={"clip": encoder})
+    assert encoder.encoded == 6 * (1 + 8)  # each image once
+    results, margins = scores.summarise(scored, 200, 0), scores.margins(scored, 200, 0)
+    for group, (levels, copied) in {
+        "all": ([20, 21, 22, 40, 60, 61], [255, 20, 21, 255, 255, 60]),
+        "after_first": ([21, 22, 61], [20, 21, 60]),
+    }.items():
+        model = results["model"]["autoregressive"][group]
+        assert model["red"] == {"mean": 25, "low": 25, "high": 25}  # 5 levels, whichever videos are resampled
+        assert model["clip_means"] == {"mean": 75, "low": 75, "high": 75}
+        square = (np.mean(levels) - np.mean(copied)) ** 2
+        assert results["copy_previous"]["autoregressive"][group]["red"]["mean"] == pytest.approx(square, rel=1e-4)
+        margin = margins["copy_previous"]["autoregressive"][group]
+        assert margin["red"]["mean"] == pytest.approx(25 - square, rel=1e-4)
+        assert margin["red"]["low"] <= margin["red"]["mean"] <= margin["red"]["high"]
+    mean_image = results["mean_image"]["autoregressive"]["all"]["red"]
+    assert mean_image["low"] < mean_image["mean"] < mean_image["high"]
+    assert scores.headline(results)["teacher_forced"]["red"] == 9
+    assert "red" not in scores.drift(scored)
+    assert not any(name.startswith("encoder") for name in model)  # there is no second encoder
+    assert list(model)[-3:] == ["images", "videos", "psnr_capped"]
+    json.dumps([results, margins], allow_nan=False)
+
+
+@pytest.mark.usefixtures("set_metrics")
+def test_an_interrupted_run_resumes_and_ends_with_the_same_scores(generated, monkeypatch):
     monkeypatch.setattr(scores, "_CHUNK", 2)
-    seen = encoder.seen
-    resumed = scored(drawn, "again", encoders={"clip": encoder})
-    pd.testing.assert_frame_equal(resumed, whole, check_exact=True)
-    assert encoder.seen - seen == 4 * 9  # two of three chunks, nine pictures a frame
+    whole = score(generated)
+    encoder = Means()
+    with monkeypatch.context() as patch:
+        patch.setattr(files, "write_json", interrupted(files.write_json, iter([None, KeyboardInterrupt()])))
+        with pytest.raises(KeyboardInterrupt):
+            score(generated, "again", encoders={"clip": encoder})
+    before = encoder.encoded
+    resumed = score(generated, "again", encoders={"clip": encoder})
+    pd.testing.assert_frame_equal(resumed.table, whole.table, check_exact=True)
+    assert scores.summarise(resumed, 50, 0) == scores.summarise(whole, 50, 0)
+    assert encoder.encoded - before == 4 * 9  # two of three chunks, nine images per sample
 
 
 def interrupted(function, calls):
@@ -270,23 +206,23 @@ def interrupted(function, calls):
     return wrapper
 
 
-def test_drawn_pictures_that_belong_to_another_step_score_worse(drawn):
-    """Off by one step, every picture's level is further from the truth."""
-    right = scores.headline(scores.summarise(scored(drawn), 100, 0))
-    forced = drawn / "autoregressive"
+def test_images_of_another_step_score_worse(generated):
+    """Off by one step, every image's level is further from the ground truth."""
+    right = scores.headline(scores.summarise(score(generated), 100, 0))
+    folder = generated / "autoregressive"
     for sample in ("v0_00", "v2_00"):
-        (forced / f"{sample[:3]}01.png").replace(forced / f"{sample}.png")
-    plain(forced / "v0_01.png", 27 + 20, 47, 47)
-    plain(forced / "v2_01.png", 80, 80, 80)
-    shifted = scores.headline(scores.summarise(scored(drawn, "shifted"), 100, 0))
+        (folder / f"{sample[:3]}01.png").replace(folder / f"{sample}.png")
+    plain(folder / "v0_01.png", 27 + 20, 47, 47)
+    plain(folder / "v2_01.png", 80, 80, 80)
+    shifted = scores.headline(scores.summarise(score(generated, "shifted"), 100, 0))
     assert right["psnr"] - shifted["psnr"] > 1
     assert right["teacher_forced"] == shifted["teacher_forced"]
 
 
-def test_the_table_is_ordered_to_be_read(drawn):
-    rows = scores.summarise(scored(drawn), 100, 0)
-    lines = scores.table(rows, "after_first")
-    assert [(line.row, line.mode) for line in lines] == [
+def test_the_table_is_ordered_to_be_read(scored):
+    results = scores.summarise(scored, 100, 0)
+    table = rows.table(results, "after_first")
+    assert [(line.row, line.mode) for line, _ in table] == [
         ("vae_round_trip", None),
         ("model", "autoregressive"),
         ("model", "teacher_forced"),
@@ -296,30 +232,18 @@ def test_the_table_is_ordered_to_be_read(drawn):
         ("other_recipe", None),
         ("untouched_backbone", None),
     ]
-    assert lines[2].entries == rows["model"]["teacher_forced"]["after_first"]
+    assert table[2][1] == results["model"]["teacher_forced"]["after_first"]
 
 
-def test_numbers_have_five_significant_digits():
-    assert scores.rounded(123456.7) == 123460
-    assert scores.rounded(0.0123456) == 0.012346
-    assert scores.rounded(None) is None
-
-
-def test_bad_samples_are_told_in_one_line(drawn):
-    with pytest.raises(InputError, match=r"absent\.csv: can't be read"):
-        read_samples(drawn / "absent.csv")
-    (drawn / "other.csv").write_text("a,b\n1,2\n")
-    with pytest.raises(InputError, match=r"other\.csv: can't be read"):
-        read_samples(drawn / "other.csv")
-    samples = pd.read_csv(drawn / "samples.csv")
-    samples.assign(scored=0).to_csv(drawn / "none.csv", index=False)
-    with pytest.raises(InputError, match="nothing can be scored"):
-        read_samples(drawn / "none.csv")
-    (drawn / "vae_round_trip" / "v0_00.png").unlink()
-    with pytest.raises(InputError, match=r"v0_00\.png: can't be read as a picture"):
-        scored(drawn)
-
-
-def test_the_cap_is_what_is_counted():
-    scores = table_of({"a": [metrics.PSNR_CAP, 3.0], "b": [metrics.PSNR_CAP]})
-    assert scores.summarise(scores, 100, 0)["model"]["autoregressive"]["all"]["psnr_capped"] == 2
+def test_bad_samples_are_named(generated):
+    with pytest.raises(InputError, match=r"absent\.csv"):
+        read_samples(generated / "absent.csv")
+    (generated / "other.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(InputError, match=r"other\.csv"):
+        read_samples(generated / "other.csv")
+    pd.read_csv(generated / "samples.csv").assign(scored=0).to_csv(generated / "none.csv", index=False)
+    with pytest.raises(InputError, match=r"none\.csv"):
+        read_samples(generated / "none.csv")
+    (generated / "vae_round_trip" / "v0_00.png").unlink()
+    with pytest.raises(InputError, match=r"v0_00\.png"):
+        score(generated)

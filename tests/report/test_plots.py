@@ -31,7 +31,7 @@ def test_training_curve(tmp_path, steps):
     path = tmp_path / "train.png"
     plots.training_curve(history(steps), path)
     assert Image.open(path).format == "PNG"
-    assert (ink(path, plots.FORCED) > 0) == (steps >= 10)  # validated every 10 steps
+    assert (ink(path, plots.SECOND) > 0) == (steps >= 10)  # validated every 10 steps
     assert (ink(path, plots.MODEL) > 0) == (steps > 0)
 
 
@@ -68,7 +68,7 @@ def test_drift(tmp_path, steps):
     path = tmp_path / "drift.png"
     plots.drift(drifting(steps), path)
     assert ink(path, plots.MODEL) > 0
-    assert ink(path, plots.FORCED) > 0
+    assert ink(path, plots.SECOND) > 0
 
 
 def test_the_same_numbers_give_the_same_bytes(tmp_path):
@@ -77,23 +77,3 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path):
         plots.training_curve(history(50), tmp_path / f"{name}_train.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
     assert (tmp_path / "a_train.png").read_bytes() == (tmp_path / "b_train.png").read_bytes()
-
-
-def test_a_long_history_is_thinned_to_window_means():
-    steps = 25
-    history = pd.DataFrame(
-        {
-            "step": range(steps),
-            "loss": np.arange(steps) * 2.0,
-            "denoising": 1.0,
-            "cycle": 0.0,
-            "learning_rate": 1e-3,
-            "validation_loss": [7.0 if step == 11 else None for step in range(steps)],
-        }
-    )
-    short = plots.thinned(history, rows=10)  # windows of three, and one left over
-    assert short["step"].tolist() == [2, 5, 8, 11, 14, 17, 20, 23, 24]
-    assert short["loss"].tolist() == [2.0, 8.0, 14.0, 20.0, 26.0, 32.0, 38.0, 44.0, 48.0]
-    assert short["validation_loss"].dropna().tolist() == [7.0]
-    pd.testing.assert_frame_equal(plots.thinned(history, rows=25), history)
-    assert plots.thinned(history.head(0)).empty

@@ -2,9 +2,8 @@ import itertools
 
 import numpy as np
 import pytest
-from PIL import ImageFont
 
-from recipevis.report import storyboard
+from recipevis.report import storyboard, text
 
 SENTENCES = [
     "add oil",
@@ -54,7 +53,7 @@ def test_the_ink_stays_in_its_boxes(count):
         for box in (cell.number, *cell.boxes, (left - 1, top - 1, right + 1, bottom + 1)):
             inked = board.crop(box).getcolors(1 << 20)
             assert len(inked) > 1 or box in cell.boxes  # a line of spaces alone is none
-            board.paste(storyboard.PAPER, box)
+            board.paste(text.PAPER, box)
     assert len(board.getcolors()) == 1
 
 
@@ -65,10 +64,10 @@ def test_captions_are_whole_and_in_order():
 
 
 def test_short_words_are_not_broken():
-    font = ImageFont.truetype(storyboard._font(16).path, 16)
-    text = "pour the egg over the bread and let it soak"
-    lines = storyboard.wrap(text, 120, font)
-    assert " ".join(lines) == text
+    font = text.font(16)
+    sentence = "pour the egg over the bread and let it soak"
+    lines = text.wrap(sentence, 120, font)
+    assert " ".join(lines) == sentence
     assert len(lines) > 1
     assert all(font.getlength(line) <= 120 for line in lines)
     # No line could have taken the next one's first word.
@@ -77,8 +76,8 @@ def test_short_words_are_not_broken():
 
 
 def test_accents_stay_with_their_letter():
-    font = storyboard._font(16)
-    lines = storyboard.wrap("e\u0301" * 50, 40, font)
+    font = text.font(16)
+    lines = text.wrap("e\u0301" * 50, 40, font)
     assert all(line.startswith("e") and line.endswith("\u0301") for line in lines)
 
 
@@ -93,15 +92,3 @@ def test_steps_stand_in_reading_order(count, columns):
     assert len({cell.picture[0] for cell in cells}) == columns
     places = [(cell.picture[1], cell.picture[0]) for cell in cells]
     assert places == sorted(places)
-
-
-def test_contact_sheet_shows_true_above_drawn():
-    red, blue = np.full((64, 64, 3), (250, 0, 0), np.uint8), np.full((64, 64, 3), (0, 0, 250), np.uint8)
-    strips = [storyboard.Strip("soup " * 40, [red, None, red], [blue] * 3), storyboard.Strip("", [red], [blue])]
-    sheet = np.asarray(storyboard.contact_sheet(strips, pixels=32)).astype(int)
-    reds, blues = ((abs(sheet - colour).sum(-1) == 0) for colour in ((250, 0, 0), (0, 0, 250)))
-    assert reds.sum() == 3 * 32 * 32  # the missing one is no picture
-    assert blues.sum() == 4 * 32 * 32
-    first_red, first_blue = (np.argwhere(found)[0][0] for found in (reds, blues))
-    assert first_blue == first_red + 32 + 4
-    assert storyboard.contact_sheet([]).width > 0
