@@ -1,13 +1,13 @@
-"""Every distinct sentence and frame, embedded once by the frozen networks: fp16, memory-mapped.
+"""Embed every distinct sentence and frame once with the frozen networks, in fp16.
 
-`data/embeddings/` holds one array a quantity, a row an item, and two lists that say which row is which.
-Row 0 of the sentences is the empty one (the null condition), row 0 of the images the blank one (before a first step).
+`data/embeddings/` holds one array for each quantity, with a row for each item, and two lists that name the rows. Row 0 of the
+sentences is the empty sentence (the null condition), row 0 of the images the blank image (before a first step).
 
     sentences.json  text_tokens [n, t, e]   text_pooled [n, e]   text_projected [n, q]
     images.json     image_tokens [m, p, v]  image_pooled [m, v]  latent_mean, latent_logvar [m, 4, h, w]
 
-`text_projected` is CLIP's projected, L2-normalised sentence of the cycle loss; the latents are not yet scaled.
-For YouCook2 at Stable Diffusion's sizes they take 9.1 GB.
+`text_projected` is CLIP's projected, L2-normalised sentence of the cycle loss; latents are not scaled.
+For YouCook2 with Stable Diffusion's and CLIP's sizes the arrays take 9.1 GB.
 """
 
 import json
@@ -27,25 +27,6 @@ from recipevis.errors import InputError
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 
 
-class Embeddings:
-    """The arrays of an embeddings folder, memory-mapped, and the row of each sentence and image.
-
-    Args:
-        folder: as `embed` wrote it.
-    """
-
-    def __init__(self, folder: Path):
-        self.sentence_rows = _rows(folder / "sentences.json")
-        self.image_rows = _rows(folder / "images.json")
-        self.text_tokens = _mapped(folder, "text_tokens")
-        self.text_pooled = _mapped(folder, "text_pooled")
-        self.text_projected = _mapped(folder, "text_projected")
-        self.image_tokens = _mapped(folder, "image_tokens")
-        self.image_pooled = _mapped(folder, "image_pooled")
-        self.latent_mean = _mapped(folder, "latent_mean")
-        self.latent_logvar = _mapped(folder, "latent_logvar")
-
-
 def embed(
     sentences: Iterable[str],
     pictures: Iterable[str],
@@ -54,20 +35,20 @@ def embed(
     batch_size: int,
     folder: Path,
 ) -> None:
-    """Embed sentences and image files into `folder`; a call that was interrupted goes on after its last whole batch.
+    """Embed sentences and image files into `folder`. An interrupted call resumes after its last whole batch.
 
-    Where several processes call it, each embeds its share of the batches, and all return when all is there.
+    If several processes call it, each embeds its share of the batches, and all return when all batches are written.
 
     Args:
         sentences: any number, repeated or not; each distinct one is embedded once, in sorted order.
         pictures: paths of image files, likewise; all of one size.
         backbone: the networks.
         blank: the image before a first step, uint8 [h, w, 3].
-        batch_size: items a forward pass.
+        batch_size: sentences or images in a forward pass.
         folder: where the arrays go.
 
     Raises:
-        InputError: an embedding isn't finite in fp16; the item is named.
+        InputError: an embedding is not finite in fp16; the message names the item.
     """
     state = PartialState(cpu=backbone.device.type == "cpu")
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,7 +85,7 @@ def _embed_images(backbone: Backbone, paths: Sequence[str], blank: np.ndarray) -
 
 
 def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode) -> None:
-    """Write the arrays of one kind, batch by batch, each process every so-many-th, counting what is safely written."""
+    """Write the arrays of one kind batch by batch, and count the batches that are safely written."""
     state = PartialState()
     counter = folder / f"{kind}-{state.process_index}-of-{state.num_processes}.done"
     batches = [items[start : start + batch_size] for start in range(0, len(items), batch_size)]
@@ -124,14 +105,14 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
         progress.advance(len(batch))
 
     with state.main_process_first():
-        if state.is_main_process and not counter.exists():  # anew: counts of another number of processes are void
+        if state.is_main_process and not counter.exists():  # a new start: counts from another number of processes are void
             for stale in folder.glob(f"{kind}-*.done"):
                 stale.unlink()
         done = int(counter.read_text()) if counter.exists() else 0
     sizes = [len(batches[number]) for number in mine]
     with meter(f"embed {kind}", sum(sizes), sum(sizes[:done])) as progress:
         with state.main_process_first():
-            if state.is_main_process and not done:  # makes the arrays that all write into
+            if state.is_main_process and not done:  # creates the arrays that all processes write into
                 save(0, encode(batches[mine[0]]))
                 done = 1
         left = range(done, len(mine))
@@ -151,11 +132,3 @@ def _check_finite(name: str, rows: np.ndarray, items: Sequence[str]) -> None:
     finite = np.isfinite(rows).reshape(len(rows), -1).all(axis=1)
     if not finite.all():
         raise InputError(f"{name} of {items[int(np.argmin(finite))]!r} is not finite in fp16")
-
-
-def _mapped(folder: Path, name: str) -> np.ndarray:
-    return np.load(folder / f"{name}.npy", mmap_mode="r")
-
-
-def _rows(path: Path) -> dict[str, int]:
-    return {item: row for row, item in enumerate(json.loads(path.read_text(encoding="utf-8")))}

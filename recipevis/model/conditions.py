@@ -1,63 +1,78 @@
-"""The condition of the UNet: fuser, null condition, dropout, guidance.
+"""What the UNet is conditioned on: embeddings of a sentence and a previous image, the null condition, the fuser.
 
-Shapes as in `fusers`. The null condition is an empty sentence and an all-zero image embedding, through the fuser
-(for `baseline`: the encoded empty sentence).
+Shapes as in `fusers.base`.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from typing import Any
 
 import torch
 from diffusers import ConfigMixin, ModelMixin
 from diffusers.configuration_utils import register_to_config
 from torch import Tensor
 
-from recipevis.config import FUSERS
-from recipevis.fusers.base import Shapes
+from recipevis.fusers.base import Shapes, fuser_class, make_fuser
 
 
 @dataclass(frozen=True)
-class Embedded:
-    """A batch of sentences and previous images, embedded."""
+class StepEmbeddings:
+    """A batch of encoded sentences and previous images."""
 
     text: Tensor  # [b, t, e]
     text_pooled: Tensor  # [b, e]
     image: Tensor  # [b, p, v]
     image_pooled: Tensor  # [b, v]
 
-    def to(self, where: torch.device | torch.dtype, non_blocking: bool = False) -> "Embedded":
-        """The same on another device or of another type."""
-        return Embedded(*(getattr(self, field.name).to(where, non_blocking=non_blocking) for field in fields(self)))
-
-    def pin_memory(self) -> "Embedded":
-        """The same in memory that a GPU can fetch from while it works."""
-        return Embedded(*(getattr(self, field.name).pin_memory() for field in fields(self)))
-
-    def without_text(self, dropped: Tensor, null: Tensor, null_pooled: Tensor) -> "Embedded":
-        """The sentence replaced by the empty one, [t, e] and [e], where `dropped`, bool [b], is true."""
-        return Embedded(
-            torch.where(dropped[:, None, None], null, self.text),
-            torch.where(dropped[:, None], null_pooled, self.text_pooled),
-            self.image,
-            self.image_pooled,
+    def to(self, where: torch.device | torch.dtype, non_blocking: bool = False) -> "StepEmbeddings":
+        """The same on another device or of another dtype."""
+        return StepEmbeddings(
+            *(getattr(self, field.name).to(where, non_blocking=non_blocking) for field in fields(self))
         )
 
-    def without_image(self, dropped: Tensor) -> "Embedded":
-        """The image embedding set to zero where `dropped`, bool [b], is true."""
-        return Embedded(
-            self.text,
-            self.text_pooled,
-            self.image.masked_fill(dropped[:, None, None], 0),
-            self.image_pooled.masked_fill(dropped[:, None], 0),
+    def pin_memory(self) -> "StepEmbeddings":
+        """The same in pinned memory."""
+        return StepEmbeddings(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+
+    def with_null(
+        self, text_dropped: Tensor, image_dropped: Tensor, null_text: Tensor, null_text_pooled: Tensor
+    ) -> "StepEmbeddings":
+        """Replace dropped sentences and images by the null condition.
+
+        The null condition is the empty sentence and an all-zero image embedding (the paper does not say).
+
+        Args:
+            text_dropped, image_dropped: which to replace, bool [b].
+            null_text: text tokens of the empty sentence, [t, e].
+            null_text_pooled: its pooled text, [e].
+        """
+        return StepEmbeddings(
+            torch.where(text_dropped[:, None, None], null_text, self.text),
+            torch.where(text_dropped[:, None], null_text_pooled, self.text_pooled),
+            self.image.masked_fill(image_dropped[:, None, None], 0),
+            self.image_pooled.masked_fill(image_dropped[:, None], 0),
         )
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """Everything that `denoiser.predict` gives the UNet beside the noisy latents and the timestep.
+
+    Attributes:
+        tokens: condition tokens for cross-attention, [b, c, d].
+        latents: extra input channels, concatenated to the noisy latents, [b, n, h, w]; None: none.
+    """
+
+    tokens: Tensor
+    latents: Tensor | None = None
 
 
 class Conditioner(ModelMixin, ConfigMixin):
-    """A fuser in the layout that diffusers saves and loads.
+    """A fuser as a model that diffusers saves and loads.
 
     Args:
-        fuser: a key of `fusers.FUSERS`.
-        hidden: width of its hidden layer.
-        residual: attention adds to its queries.
+        fuser: one of `config.FUSERS`.
+        options: values of the fuser's options.
         text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width: see `Shapes`.
     """
 
@@ -65,8 +80,7 @@ class Conditioner(ModelMixin, ConfigMixin):
     def __init__(
         self,
         fuser: str,
-        hidden: int,
-        residual: bool,
+        options: Mapping[str, Any],
         text_tokens: int,
         text_width: int,
         image_tokens: int,
@@ -76,61 +90,22 @@ class Conditioner(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         shapes = Shapes(text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width)
-        self.fusion = FUSERS[fuser](shapes, hidden, residual)
-        # `baseline` has no weights, but diffusers saves no file without a tensor and asks one for the device
+        self.fuser = make_fuser(fuser, shapes, options)
+        # `baseline` has no weights, but diffusers needs a tensor to save a file and to tell the device
         self.register_buffer("marker", torch.zeros(()))
 
     @property
-    def sees(self) -> tuple[bool, bool]:
-        """Whether the fuser looks at the sentence, and at the previous image."""
-        return self.fusion.sees_text, self.fusion.sees_image
+    def uses_text(self) -> bool:
+        """Whether the fuser uses the sentence."""
+        return fuser_class(self.config.fuser).uses_text
 
-    def forward(self, embedded: Embedded) -> Tensor:
-        """Condition tokens [b, c, d]."""
-        return self.fusion(embedded.text, embedded.text_pooled, embedded.image, embedded.image_pooled)
+    @property
+    def uses_image(self) -> bool:
+        """Whether the fuser uses the previous image."""
+        return fuser_class(self.config.fuser).uses_image
 
-
-def dropped(draws: Tensor, text: float, image: float, both: float) -> tuple[Tensor, Tensor]:
-    """Which samples lose their sentence and which their image, for classifier-free guidance.
-
-    Args:
-        draws: uniform numbers in [0, 1), [b].
-        text, image, both: shares that lose the sentence alone, the image alone, both; their sum is at most 1.
-
-    Returns:
-        Two bool [b]: sentence lost, image lost.
-    """
-    only_text = draws < text
-    only_image = (draws >= text) & (draws < text + image)
-    lose_both = (draws >= text + image) & (draws < text + image + both)
-    return only_text | lose_both, only_image | lose_both
-
-
-@dataclass(frozen=True)
-class GuidanceTerm:
-    """One forward pass of guided sampling: what it sees, and the weight of its prediction."""
-
-    text: bool
-    image: bool
-    weight: float
-
-
-def guidance_terms(guidance: float, image_guidance: float, sees_text: bool, sees_image: bool) -> list[GuidanceTerm]:
-    """The forward passes of e(0,0) + s_I [e(I,0) - e(0,0)] + s_T [e(I,T) - e(I,0)].
-
-    Passes that see the same are one; those of weight zero are left out: with s_I = s_T two remain.
-
-    Args:
-        guidance: s_T, the scale of the sentence.
-        image_guidance: s_I, the scale of the previous image; without effect where the fuser doesn't see it.
-        sees_text, sees_image: what the fuser looks at.
-    """
-    weights: dict[tuple[bool, bool], float] = {}
-    for text, image, weight in (
-        (False, False, 1 - image_guidance),
-        (False, True, image_guidance - guidance),
-        (True, True, guidance),
-    ):
-        seen = (text and sees_text, image and sees_image)
-        weights[seen] = weights.get(seen, 0) + weight
-    return [GuidanceTerm(*seen, weight) for seen, weight in weights.items() if weight]
+    def forward(self, embeddings: StepEmbeddings) -> Conditions:
+        """The conditions of a batch."""
+        return Conditions(
+            self.fuser(embeddings.text, embeddings.text_pooled, embeddings.image, embeddings.image_pooled)
+        )

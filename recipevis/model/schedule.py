@@ -1,6 +1,6 @@
-"""What the noise scheduler knows, asked in one place: training target, predicted x0, amplification.
+"""The noise schedule: noisy latents, training target, predicted x0, error amplification.
 
-Stable Diffusion v1-4 predicts the noise on a scaled-linear schedule; other backbones predict v. Everything here asks
+Stable Diffusion v1-4 predicts the noise on a scaled-linear schedule; other backbones predict v. Everything here follows
 the scheduler's own configuration. Legend: a = cumulative alpha-bar at the sample's timestep; x_t = sqrt(a) x_0 +
 sqrt(1 - a) noise; v = sqrt(a) noise - sqrt(1 - a) x_0.
 """
@@ -16,30 +16,30 @@ from recipevis.errors import InputError
 
 
 def load_scheduler(folder: Path) -> DDPMScheduler:
-    """The backbone's schedule as a DDPM scheduler (A.3), with clipping off: latents exceed [-1, 1].
+    """Load the backbone's schedule as a DDPM scheduler (A.3), with clipping off since latents exceed [-1, 1].
 
     Raises:
-        InputError: there is none, it can't be made, it predicts something unknown, or it predicts the noise and ends
-            in pure noise, which gives no x0.
+        InputError: it is missing or unreadable, its prediction type is unknown, or it predicts the noise and ends in
+            pure noise, where x0 can't be predicted.
     """
     try:
         scheduler = DDPMScheduler.from_pretrained(folder, clip_sample=False, thresholding=False)
         signal = scheduler.alphas_cumprod[-1]
     except (OSError, ValueError, TypeError, LookupError, NotImplementedError) as error:
-        raise InputError(f"{folder}: no readable noise schedule: {' '.join(str(error).split())}") from error
+        raise InputError(f"{folder}: not a readable noise schedule: {' '.join(str(error).split())}") from error
     make_exact(scheduler)
     kind = scheduler.config.prediction_type
     if kind not in ("epsilon", "v_prediction", "sample"):
         raise InputError(f"{folder}: prediction_type = {kind!r}; must be epsilon, v_prediction or sample")
     if kind == "epsilon" and signal == 0:
-        raise InputError(f"{folder}: predicts the noise on a schedule that ends in pure noise; needs v_prediction")
+        raise InputError(f"{folder}: prediction_type is epsilon, but the schedule ends in pure noise: use v_prediction")
     return scheduler
 
 
 def make_exact(scheduler: DDPMScheduler) -> None:
-    """Compute the schedule in double precision, in which it stays.
+    """Replace the scheduler's cumulative alphas by double-precision ones, on the CPU.
 
-    MKL rounds single-precision square roots differently on Intel's and AMD's CPUs.
+    MKL rounds single-precision square roots differently on Intel and AMD CPUs, so the digits of a run would differ.
     """
     betas = scheduler.betas.double()
     if scheduler.config.rescale_betas_zero_snr:
@@ -49,45 +49,47 @@ def make_exact(scheduler: DDPMScheduler) -> None:
 
 
 def add_noise(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """x_t, [b, 4, h, w], in the latents' precision."""
-    signal, other = _coefficients(scheduler, timesteps, latents)
-    return signal * latents + other * noise
+    """Noisy latents x_t, [b, 4, h, w], float32."""
+    signal, sigma = _coefficients(scheduler, timesteps, latents.ndim)
+    return signal * latents + sigma * noise
 
 
 def target(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-    """What the UNet is to predict, [b, 4, h, w]: the noise, v, or x0."""
+    """The UNet's training target, [b, 4, h, w]: the noise, v, or x0."""
     kind = scheduler.config.prediction_type
     if kind == "v_prediction":
-        signal, other = _coefficients(scheduler, timesteps, latents)
-        return signal * noise - other * latents
+        signal, sigma = _coefficients(scheduler, timesteps, latents.ndim)
+        return signal * noise - sigma * latents
     return {"epsilon": noise, "sample": latents}[kind]
 
 
 def predicted_original(scheduler: DDPMScheduler, noisy: Tensor, prediction: Tensor, timesteps: Tensor) -> Tensor:
-    """Pred x0 (A.4) from the UNet's prediction, [b, 4, h, w], differentiable in the prediction."""
-    signal, noise = _coefficients(scheduler, timesteps, noisy)
+    """Predicted x0 (A.4), [b, 4, h, w], differentiable in the UNet's prediction."""
+    signal, sigma = _coefficients(scheduler, timesteps, noisy.ndim)
     kind = scheduler.config.prediction_type
     if kind == "epsilon":
-        return (noisy - noise * prediction) / signal
+        return (noisy - sigma * prediction) / signal
     if kind == "v_prediction":
-        return signal * noisy - noise * prediction
+        return signal * noisy - sigma * prediction
     return prediction
 
 
 def amplification(scheduler: DDPMScheduler, timesteps: Tensor) -> Tensor:
-    """By how much pred x0 multiplies an error of the prediction, [b]: sqrt(1 - a) / sqrt(a) where the network
-    predicts the noise, sqrt(1 - a) where it predicts v, 1 where it predicts x0."""
-    signal, noise = _coefficients(scheduler, timesteps, timesteps)
-    return {"epsilon": noise / signal, "v_prediction": noise, "sample": torch.ones_like(noise)}[
+    """The factor by which predicted x0 multiplies an error of the prediction, [b].
+
+    It is sqrt(1 - a) / sqrt(a) where the network predicts the noise, sqrt(1 - a) where it predicts v, 1 where it predicts x0.
+    """
+    signal, sigma = _coefficients(scheduler, timesteps, 1)
+    return {"epsilon": sigma / signal, "v_prediction": sigma, "sample": torch.ones_like(sigma)}[
         scheduler.config.prediction_type
     ]
 
 
-def _coefficients(scheduler: DDPMScheduler, timesteps: Tensor, like: Tensor) -> tuple[Tensor, Tensor]:
-    """sqrt(a) and sqrt(1 - a), each float32 [b, 1, ...] with the dimensions of `like`."""
+def _coefficients(scheduler: DDPMScheduler, timesteps: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
+    """sqrt(a) and sqrt(1 - a), each float32 [b, 1, ...] with so many dimensions, on the timesteps' device."""
     alphas = scheduler.alphas_cumprod
-    signal, noise = (
-        table.float().to(timesteps.device)[timesteps].view(-1, *[1] * (like.ndim - 1))
+    signal, sigma = (
+        table.float().to(timesteps.device)[timesteps].view(-1, *[1] * (dimensions - 1))
         for table in (alphas.sqrt(), (1 - alphas).sqrt())
     )
-    return signal, noise
+    return signal, sigma

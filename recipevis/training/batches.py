@@ -1,7 +1,7 @@
-"""What a training step is fed: triplets from the cached embeddings, with everything random about them.
+"""Batches of triplets from the cached embeddings, with all their random numbers.
 
-All of it is drawn by (seed, step, position in the batch): which triplet, its timestep, noise, latent sample and
-dropped conditions. So a run killed at any step and resumed ends with the same bits as an undisturbed one.
+The triplet, its timestep, noise, latent sample and dropped conditions are a function of (seed, step, position in the
+batch). So a run that is killed at any step and resumed ends with the same bits as an uninterrupted one.
 """
 
 from collections.abc import Sequence
@@ -13,53 +13,53 @@ import torch
 from torch import Tensor
 
 from recipevis.config import TrainConfig
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError
-from recipevis.model.conditions import Embedded, dropped
+from recipevis.model.conditions import StepEmbeddings
 from recipevis.randomness import generator, permutation
 
 
 @dataclass(frozen=True)
 class Draws:
-    """What is random about one batch, before any data is read: every process knows it of the whole batch."""
+    """The random choices of one whole batch, made before any data is read. Every process makes all of them."""
 
     rows: np.ndarray  # the triplets, int [b]
     text_dropped: Tensor  # bool [b]
     image_dropped: Tensor  # bool [b]
     timesteps: Tensor  # int64 [b]
-    priorities: Tensor  # uniform [b], who is taken for L_cyc
+    priorities: Tensor  # uniform [b], the order in which samples are chosen for L_cyc
     generators: Sequence[torch.Generator]  # [b], of the latent sample and the noise
 
 
 @dataclass(frozen=True)
 class Batch:
-    """What one step, or a part of it, is trained on; every tensor has the batch as its first dimension."""
+    """The data of one step, or of a part of it. The first dimension of every tensor is the batch."""
 
-    embedded: Embedded  # after dropout; fp16 as cached, until `to`
+    embeddings: StepEmbeddings  # after dropout; fp16 as cached, fp32 after `to`
     text_projected: Tensor  # [b, q]
     latents: Tensor  # [b, 4, h, w], scaled
     noise: Tensor  # [b, 4, h, w]
     timesteps: Tensor  # int64 [b]
 
     def to(self, device: torch.device) -> "Batch":
-        """The same on a device, the embeddings in fp32; from pinned memory without waiting for the device."""
-        embedded, *others = (getattr(self, field.name).to(device, non_blocking=True) for field in fields(self))
-        return Batch(embedded.to(torch.float32), *others)
+        """The same on a device, embeddings in fp32; asynchronous from pinned memory."""
+        embeddings, *others = (getattr(self, field.name).to(device, non_blocking=True) for field in fields(self))
+        return Batch(embeddings.to(torch.float32), *others)
 
     def pin_memory(self) -> "Batch":
-        """The same in memory that a GPU can fetch from while it works."""
+        """The same in pinned memory."""
         return Batch(*(getattr(self, field.name).pin_memory() for field in fields(self)))
 
 
 class Batches:
-    """Draws batches of a subset's triplets from the cached embeddings.
+    """Makes batches of one subset's triplets from the cached embeddings.
 
     Args:
         embeddings: the cache.
         table: the subset's triplets.
         scaling_factor: of the VAE's latents.
         timesteps: length of the noise schedule.
-        seed: of all draws.
+        seed: of all random choices.
     """
 
     def __init__(self, embeddings: Embeddings, table: pd.DataFrame, scaling_factor: float, timesteps: int, seed: int):
@@ -67,7 +67,9 @@ class Batches:
         self._text = table["sentence"].map(embeddings.sentence_rows).to_numpy()
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
         self._previous = table["previous_image"].map(embeddings.image_rows).to_numpy()
-        self._epoch, self._order = -1, np.array([], dtype=np.int64)  # the order drawn last
+        # The empty sentence is row 0.
+        self._null = torch.from_numpy(embeddings.text_tokens[0].copy()), torch.from_numpy(embeddings.text_pooled[0].copy())
+        self._epoch, self._order = -1, np.array([], dtype=np.int64)  # the latest epoch's order
 
     def __len__(self) -> int:
         """Number of triplets."""
@@ -86,12 +88,14 @@ class Batches:
         rows = list(range(first, min(first + count, len(self))))
         return self._draws(rows, [("validation", row) for row in rows], 0, (0, 0, 0))
 
-    def _shuffled(self, drawn: int) -> int:
-        """The triplet drawn after `drawn` others."""
-        epoch, position = divmod(drawn, len(self))
+    def _shuffled(self, position: int) -> int:
+        """The triplet at a position of the whole training."""
+        epoch, place = divmod(position, len(self))
         if self._epoch != epoch:
-            self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
-        return int(self._order[position])
+            # The empty sentence is row 0.
+        self._null = torch.from_numpy(embeddings.text_tokens[0].copy()), torch.from_numpy(embeddings.text_pooled[0].copy())
+        self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
+        return int(self._order[place])
 
     def _draws(self, rows: list[int], keys: list[tuple], seed: int, shares: tuple[float, float, float]) -> Draws:
         """These triplets, each with the random numbers of its key."""
@@ -102,29 +106,45 @@ class Batches:
         return Draws(np.array(rows), text_dropped, image_dropped, timesteps, uniform[:, 1], generators)
 
     def load(self, draws: Draws, part: slice = slice(None)) -> Batch:
-        """Read what was drawn, or a part of it; each sample's numbers are the same in whichever part it is read.
+        """Read the data of a batch, or of a part of it. A sample is the same in whichever part it is read.
 
-        To be called once for each sample of `draws`, whose generators it uses up.
+        Call it once for each sample of `draws`: it advances their generators.
         """
-        cache, rows, dropped_images = self._cache, draws.rows[part], draws.image_dropped[part].numpy()
+        cache, rows = self._cache, draws.rows[part]
         text, image, previous = self._text[rows], self._image[rows], self._previous[rows]
-        seen = np.where(draws.text_dropped[part], 0, text)  # row 0 is the empty sentence
-        image_tokens, image_pooled = cache.image_tokens[previous], cache.image_pooled[previous]
-        image_tokens[dropped_images], image_pooled[dropped_images] = 0, 0
-        embedded = (cache.text_tokens[seen], cache.text_pooled[seen], image_tokens, image_pooled)
+        arrays = cache.text_tokens[text], cache.text_pooled[text], cache.image_tokens[previous], cache.image_pooled[previous]
+        embeddings = StepEmbeddings(*map(torch.from_numpy, arrays)).with_null(
+            draws.text_dropped[part], draws.image_dropped[part], *self._null
+        )
         mean, logvar = _tensor(cache.latent_mean[image]), _tensor(cache.latent_logvar[image])
-        deviation = (logvar.double() / 2).exp().float()  # in single precision it depends on the CPU's maker
+        deviation = (logvar.double() / 2).exp().float()  # single precision differs between Intel and AMD CPUs
         sampled, noise = [], []
         for random in draws.generators[part]:
             sampled.append(torch.randn(mean.shape[1:], generator=random))
             noise.append(torch.randn(mean.shape[1:], generator=random))
         return Batch(
-            Embedded(*map(torch.from_numpy, embedded)),
+            embeddings,
             _tensor(cache.text_projected[text]),
             (mean + deviation * torch.stack(sampled)) * self._scaling,
             torch.stack(noise),
             draws.timesteps[part],
         )
+
+
+def dropped(uniform: Tensor, text: float, image: float, both: float) -> tuple[Tensor, Tensor]:
+    """Which samples lose their sentence and which their image, for classifier-free guidance.
+
+    Args:
+        uniform: random numbers in [0, 1), [b].
+        text, image, both: shares that lose the sentence alone, the image alone, both. Their sum is at most 1.
+
+    Returns:
+        two bool [b]: sentence dropped, image dropped.
+    """
+    only_text = uniform < text
+    only_image = (uniform >= text) & (uniform < text + image)
+    drops_both = (uniform >= text + image) & (uniform < text + image + both)
+    return only_text | drops_both, only_image | drops_both
 
 
 def by_subset(

@@ -1,15 +1,16 @@
 """Fine-tuning the UNet and training the fuser on cached embeddings (section 2, section 3, A.3).
 
-Weights, AdamW's moments and the loss are fp32; a lower precision is autocast's alone.
+Weights, AdamW's moments and the loss are fp32. A lower precision is used in autocast only.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import torch
@@ -23,36 +24,39 @@ from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints
 from recipevis.core.devices import check_training
 from recipevis.core.progress import meter
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
-from recipevis.fusers.base import hidden_width
+from recipevis.fusers.base import count_weights, matched_hidden
 from recipevis.model.conditions import Conditioner
-from recipevis.model.cycle_loss import CycleLoss, sample_weights
-from recipevis.model.denoiser import Denoiser, losses
+from recipevis.model.denoiser import Denoiser
 from recipevis.model.networks import Backbone
+from recipevis.model.schedule import load_scheduler
+from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import seeded
 from recipevis.training.batches import Batch, Batches, by_subset
+from recipevis.training.cycle_loss import CycleLoss, make_cycle_loss, sample_weights
+from recipevis.training.losses import losses
 
 HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
 _LOG_EVERY = 10
 
 
 class Trainer:
-    """A training run, on one process or several, that can be stopped and resumed.
+    """A training run on one process or several, which can be stopped and resumed.
 
-    A batch is shared by the processes, and each takes its share in `settings.accumulation` parts. What is random about
-    a batch is known to all of them, so that the result is that of one process up to rounding. Checkpoints know of
-    neither: a run may go on with other numbers.
+    The processes share a batch, and each works through its share in `settings.accumulation` parts. All of them know the
+    random choices of the whole batch, so the result is that of one process up to rounding. Checkpoints depend on neither
+    number: a run may resume with others.
 
     Attributes:
-        denoiser: what is trained; after `run` it is the result.
+        denoiser: what is trained; after `run`, the result.
         batches: of the subsets `training` and `validation`.
         cycle: the cycle loss; None: off.
         optimizer: AdamW.
 
     Args:
-        denoiser: what is trained; its weights stay fp32.
-        scheduler: the backbone's noise schedule.
+        denoiser: what to train; its weights stay fp32.
+        scheduler: the noise schedule.
         batches: of the subsets `training` and `validation`.
         settings: the parameters `train`.
         device: where it runs.
@@ -60,7 +64,7 @@ class Trainer:
         cycle_settings: the parameters `cycle`.
 
     Raises:
-        ParameterError: the precision isn't to be had on this device, or the batch can't be shared.
+        ParameterError: the device has not this precision, or the batch can't be divided.
     """
 
     def __init__(
@@ -74,7 +78,7 @@ class Trainer:
         cycle_settings: CycleConfig,
     ):
         check_training(device, settings.precision, settings.processes)
-        # Gradients lie in the buckets that are averaged, not beside them.
+        # DDP keeps gradients in the buckets that it averages, not in a second copy.
         parallel = DistributedDataParallelKwargs(gradient_as_bucket_view=True)
         self._accelerator = Accelerator(
             cpu=device.type == "cpu",
@@ -102,33 +106,33 @@ class Trainer:
 
     @property
     def writes(self) -> bool:
-        """Whether this process is the one, of those of a run, that writes its results."""
+        """Whether this process, among those of the run, writes the results."""
         return self._accelerator.is_main_process
 
     def run(self, work: Path) -> pd.DataFrame:
-        """Train to the last step, resuming from the newest checkpoint in `work`, and return the history.
+        """Train to the last step, resuming from the newest checkpoint in `work`.
 
-        Where `settings.ema` is set, the denoiser has the averaged weights afterwards.
+        If `settings.ema` is set, the denoiser has the averaged weights afterwards.
 
         Args:
             work: a folder that survives an interruption.
 
         Returns:
-            A row a step with the columns `HISTORY`; the validation loss is missing where it wasn't taken.
+            the history: a row a step with the columns `HISTORY`; the validation loss is missing where it was not computed.
 
         Raises:
-            ParameterError: the loss is no number any more.
-            KeyboardInterrupt: by Ctrl-C; a run on one process has saved a checkpoint first.
+            ParameterError: a loss is not finite.
+            KeyboardInterrupt: Ctrl-C; a run on one process saves a checkpoint first.
         """
-        self._accelerator.wait_for_everyone()  # the one that writes holds the folder now
+        self._accelerator.wait_for_everyone()  # until the main process holds the work folder
         history = checkpoints.resume(self._accelerator, work)
         if history and self._ema:
             self._ema.to(self._accelerator.device)
         if history and self.writes:
-            print(f"train: going on from step {len(history)}", flush=True)
+            print(f"train: resuming from step {len(history)}", flush=True)
         settings, steps = self._settings, self._settings.steps
-        alone = self._accelerator.num_processes == 1  # several would have to agree on the step after which they end
-        pending: list[tuple[Tensor, float]] = []  # steps' losses, still on the device: to ask for them waits for it
+        alone = self._accelerator.num_processes == 1  # several would have to agree on the step at which they stop
+        pending: list[tuple[Tensor, float]] = []  # losses still on the device: fetching them synchronises
         with meter("train", steps, len(history)) as progress, checkpoints.interrupted(alone) as interrupted:
             for step, parts in enumerate(self.loaded(len(history), steps), start=len(history)):
                 pending.append(self.step(parts))
@@ -152,18 +156,17 @@ class Trainer:
         return pd.DataFrame(history, columns=HISTORY)
 
     def summary(self, history: pd.DataFrame) -> dict[str, float | int | None]:
-        """What `training.json` holds; the loss is the mean of the last 100 steps, null without steps."""
+        """The content of `training.json`. The loss is the mean of the last 100 steps, null without steps."""
         return {
             "steps": len(history),
             "loss": float(history["loss"].tail(100).mean()) if len(history) else None,
             "validation_loss": float(history["validation_loss"].iloc[-1]) if len(history) else self.validation_loss(),
-            "fuser_parameters": sum(weight.numel() for weight in self.denoiser.conditioner.parameters()),
-            "unet_parameters": sum(weight.numel() for weight in self.denoiser.unet.parameters()),
+            "fuser_parameters": count_weights(self.denoiser.conditioner),
+            "unet_parameters": count_weights(self.denoiser.unet),
         }
 
     def loaded(self, first: int, end: int) -> Iterator[list[tuple[Batch, Tensor | None]]]:
-        """What `load` gives for the steps `first` to `end`, one ahead where a GPU works meanwhile; a CPU has no cores
-        to spare for it."""
+        """`load` for the steps `first` to `end`, one step ahead if the device is not the CPU."""
         if self._accelerator.device.type == "cpu":
             yield from map(self.load, range(first, end))
             return
@@ -176,14 +179,14 @@ class Trainer:
                 yield parts
 
     def _pinned(self, step: int) -> list[tuple[Batch, Tensor | None]]:
-        """What `load` gives, where a GPU can fetch it while it works."""
+        """`load`, in pinned memory if a CUDA device reads it."""
         parts = self.load(step)
         if self._accelerator.device.type != "cuda":
             return parts
         return [(batch.pin_memory(), weights) for batch, weights in parts]
 
     def load(self, step: int) -> list[tuple[Batch, Tensor | None]]:
-        """This process's share of a step's batch in its parts, each with its samples' weights in L_cyc."""
+        """This process's share of a step's batch, in parts, each with its samples' weights in L_cyc."""
         settings, weights = self._settings, None
         batches = self.batches["training"]
         draws = batches.training(step, settings.batch_size, settings)
@@ -195,15 +198,17 @@ class Trainer:
         return [(batches.load(draws, part), None if weights is None else weights[part]) for part in parts]
 
     def step(self, parts: list[tuple[Batch, Tensor | None]]) -> tuple[Tensor, float]:
-        """One optimizer step on the parts that `load` gives: the two losses, [2] on the device, and the learning rate.
+        """One optimizer step on the parts that `load` returns. A part without weights is trained without L_cyc.
 
-        A part without weights is trained on without L_cyc.
+        Returns:
+            the denoising loss and L_cyc, [2] on the device, and the learning rate.
         """
         count = len(parts)
-        # Two terms have the same sum in either order, more of them have not.
-        side_by_side = count == 2 and self._accelerator.device.type == "cpu" and self._accelerator.num_processes == 1
-        backward = self._pool.map if side_by_side else map
-        told = sum(backward(partial(self._backward, count=count), range(1, count + 1), parts))
+        # On a CPU two parts run at the same time, on a core each. With two, the sum of the gradients is the same in
+        # either order; with more it is not, so those run one after the other.
+        at_once = count == 2 and self._accelerator.device.type == "cpu" and self._accelerator.num_processes == 1
+        backward = self._pool.map if at_once else map
+        terms = sum(backward(partial(self._backward, count=count), range(1, count + 1), parts))
         if self._settings.gradient_clip is not None:
             self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.gradient_clip)
         rate = self._lr_scheduler.get_last_lr()[0]
@@ -212,13 +217,12 @@ class Trainer:
         self.optimizer.zero_grad()
         if self._ema:
             self._ema.step(self.denoiser.parameters())
-        return told, rate
+        return terms, rate
 
     def _backward(self, number: int, part: tuple[Batch, Tensor | None], count: int) -> Tensor:
-        """Add one part's gradient, the `number`th of `count`; the two losses' shares, [2]."""
+        """Add the gradient of part `number` of `count`; returns its shares of the two losses, [2]."""
         batch, weights = part
-        waits = self._accelerator.no_sync(self._model) if number < count else nullcontext()
-        with waits:
+        with self._accelerator.no_sync(self._model) if number < count else nullcontext():
             with self._accelerator.autocast():
                 cycle = None if weights is None else self.cycle
                 pieces = losses(self._model, batch.to(self._accelerator.device), self._scheduler, cycle, weights)
@@ -228,16 +232,16 @@ class Trainer:
         return torch.stack([pieces.denoising.detach(), summed.detach()]) / count
 
     def _log(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
-        """Move finished steps' losses, averaged over the processes, into the history."""
-        told = self._accelerator.reduce(torch.stack([pieces for pieces, _ in pending]), "mean").tolist()
-        for (denoising, cycle), (_, rate) in zip(told, pending, strict=True):
+        """Move the losses of finished steps, averaged over the processes, into the history."""
+        means = self._accelerator.reduce(torch.stack([pieces for pieces, _ in pending]), "mean").tolist()
+        for (denoising, cycle), (_, rate) in zip(means, pending, strict=True):
             step = len(history)
             loss = _finite(denoising + self._cycle_settings.weight * cycle, "loss", step)
             history.append(dict(zip(HISTORY, (step, loss, denoising, cycle, rate, None), strict=True)))
 
     @torch.no_grad()
     def validation_loss(self) -> float:
-        """Mean denoising loss over the first `train.validation_images` triplets, on fixed noise and timesteps."""
+        """Mean denoising loss over the first `train.validation_images` triplets, with fixed noise and timesteps."""
         batches, device = self.batches["validation"], self._accelerator.device
         count = min(self._settings.validation_images, len(batches))
         total, stride = 0.0, self._micro_batch_size * self._accelerator.num_processes
@@ -246,7 +250,7 @@ class Trainer:
             self._ema.copy_to(self.denoiser.parameters())
         for first in range(self._micro_batch_size * self._accelerator.process_index, count, stride):
             batch = batches.load(batches.validation(first, min(self._micro_batch_size, count - first)))
-            with self._accelerator.autocast():  # alone: the processes may have unequally many batches here
+            with self._accelerator.autocast():  # not through DDP: processes may have different numbers of batches
                 piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
             total += piece.item() * len(batch.timesteps)
         if self._ema:
@@ -256,38 +260,30 @@ class Trainer:
 
 
 def new_conditioner(
-    backbone: Backbone, fuser: str, fuser_hidden: int | str, fuser_residual: bool, condition_tokens: int, seed: int
+    backbone: Backbone, fuser: str, options: Mapping[str, Any], condition_tokens: int, seed: int
 ) -> Conditioner:
-    """A fuser with random weights that depend on the seed alone, sized by the backbone.
+    """A conditioner with random weights that depend on the seed alone, sized by the backbone.
 
     Args:
-        backbone: whose configurations give every size.
-        fuser: a key of `fusers.FUSERS`.
-        fuser_hidden: width of its hidden layer, or `matched` (see `fusers.hidden_width`).
-        fuser_residual: attention adds to its queries.
-        condition_tokens: tokens that condition the UNet.
+        backbone: its configurations give every size.
+        fuser: one of `config.FUSERS`.
+        options: values of the fuser's options; `hidden` may be `matched`, see `fusers.base.matched_hidden`.
+        condition_tokens: number of condition tokens.
         seed: of the weights.
 
     Raises:
-        InputError: the fuser can't be had at the backbone's sizes.
+        InputError: the fuser can't be made at the backbone's sizes.
+        ParameterError: an option is not the fuser's, or out of range.
     """
-    shapes = backbone.shapes(condition_tokens)
+    shapes = fuser_shapes(backbone.folder, backbone.folder / "clip", condition_tokens)
+    if options.get("hidden") == "matched":
+        options = {**options, "hidden": matched_hidden(fuser, shapes, options)}
     try:
         with seeded(seed, "fuser"):
-            conditioner = Conditioner(
-                fuser, hidden_width(fuser, shapes, fuser_hidden), fuser_residual, **asdict(shapes)
-            )
+            conditioner = Conditioner(fuser, dict(options), **asdict(shapes))
     except ValueError as error:
         raise InputError(f"fuser {fuser} does not fit {backbone.folder}: {error}") from error
     return conditioner.to(backbone.device)
-
-
-def new_cycle_loss(backbone: Backbone, settings: CycleConfig, pixels: int) -> CycleLoss | None:
-    """The cycle loss of the parameters `cycle`, or None where its weight is 0; `pixels` is the frames' size."""
-    if not settings.weight:
-        return None
-    preprocessing = backbone.differentiable_preprocessing(pixels)
-    return CycleLoss(backbone.vae, backbone.clip, backbone.scheduler, preprocessing, settings.max_amplification)
 
 
 def new_trainer(
@@ -304,22 +300,23 @@ def new_trainer(
 
     Args:
         backbone: the networks.
-        conditioner: as `new_conditioner` makes it.
+        conditioner: see `new_conditioner`.
         triplets: of both subsets.
         embeddings: of all their sentences and images.
         settings, cycle: the parameters `train` and `cycle`.
         pixels: height and width of the frames.
-        seed: of all draws.
+        seed: of all random choices.
 
     Raises:
         InputError: a subset has no triplet.
         ParameterError: see `Trainer`.
     """
-    scaling, timesteps = backbone.vae.config.scaling_factor, backbone.scheduler.config.num_train_timesteps
+    scheduler = load_scheduler(backbone.folder / "scheduler")
+    scaling, timesteps = backbone.vae.config.scaling_factor, scheduler.config.num_train_timesteps
     batches = by_subset(embeddings, triplets, scaling, timesteps, seed)
     denoiser = Denoiser(conditioner, backbone.unet)
-    loss = new_cycle_loss(backbone, cycle, pixels)
-    return Trainer(denoiser, backbone.scheduler, batches, settings, backbone.device, loss, cycle)
+    loss = make_cycle_loss(backbone, scheduler, pixels, cycle.max_amplification) if cycle.weight else None
+    return Trainer(denoiser, scheduler, batches, settings, backbone.device, loss, cycle)
 
 
 def _finite(value: float, name: str, step: int) -> float:
@@ -329,18 +326,18 @@ def _finite(value: float, name: str, step: int) -> float:
 
 
 def _micro_batch_size(settings: TrainConfig, processes: int) -> int:
-    """Samples of a batch that one process takes at once."""
+    """Samples in one part of a process's share of a batch."""
     parts = processes * settings.accumulation
     if settings.batch_size % parts:
         raise ParameterError(
-            f"train.batch_size = {settings.batch_size}: can't be shared by {processes} processes in "
-            f"{settings.accumulation} parts each"
+            f"train.batch_size = {settings.batch_size}: not divisible by {processes} processes times "
+            f"{settings.accumulation} parts (train.accumulation)"
         )
     return settings.batch_size // parts
 
 
 def _with_implementation(fused: bool | None, optimizer: torch.optim.Optimizer, saved: dict) -> dict:
-    """An optimizer's saved state, for the implementation that is asked for now: a run may go on with another."""
+    """A saved optimizer state for the implementation that is configured now: a run may resume with another."""
     return saved | {"param_groups": [group | {"fused": fused} for group in saved["param_groups"]]}
 
 

@@ -1,7 +1,7 @@
 """The cycle-consistency loss (section 2, A.4): L_cyc = 1 - CLIP(text) . CLIP(decode(pred x0)).
 
-Where the paper is silent (docs/architecture.md): it is taken where pred x0 amplifies the error by at most a limit, on
-at most so many images of a batch, and not on samples whose sentence was dropped.
+Where the paper is silent (docs/architecture.md): it is computed where predicted x0 amplifies the error by at most
+`cycle.max_amplification`, on at most `cycle.images` images of a batch, and not on samples whose sentence was dropped.
 """
 
 import torch
@@ -10,12 +10,13 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPModel
 
-from recipevis.images import ClipPreprocessing, clamp_straight_through
+from recipevis.model.networks import Backbone
 from recipevis.model.schedule import amplification, predicted_original
+from recipevis.training.clip_preprocessing import ClipPreprocessing, clamp_straight_through
 
 
 def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None) -> Tensor:
-    """At which timesteps pred x0 amplifies an error by at most so much, bool [T] on the CPU; None: at all."""
+    """Timesteps at which predicted x0 amplifies an error by at most `max_amplification`, bool [T] on the CPU; None: all."""
     every = torch.arange(scheduler.config.num_train_timesteps)
     limit = float("inf") if max_amplification is None else max_amplification
     return amplification(scheduler, every) <= limit
@@ -24,13 +25,13 @@ def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None
 def sample_weights(eligible: Tensor, priorities: Tensor, images: int | None) -> Tensor:
     """The weight of each sample of the whole batch in L_cyc, float [b].
 
-    At most `images` of the eligible samples are taken, those of lowest priority number; each then stands for its
-    share of the eligible, so that the expected loss is the mean over the whole batch with zero for the others.
+    At most `images` of the eligible samples are chosen, those with the lowest priority number. Each stands for its share of
+    the eligible ones, so the expected loss is the mean over the whole batch, in which the others count zero.
 
     Args:
         eligible: bool [b].
         priorities: distinct random numbers, [b].
-        images: how many at most; None: all.
+        images: the most samples to choose; None: all.
     """
     weights = torch.zeros_like(priorities)
     chosen = torch.nonzero(eligible).flatten()
@@ -41,14 +42,14 @@ def sample_weights(eligible: Tensor, priorities: Tensor, images: int | None) -> 
 
 
 class CycleLoss(nn.Module):
-    """L_cyc for a batch, differentiable in the UNet's prediction; its own networks are frozen.
+    """L_cyc of a batch, differentiable in the UNet's prediction. Its own networks are frozen.
 
     Args:
         vae: the backbone's autoencoder.
         clip: the whole CLIP model.
         scheduler: the backbone's noise schedule.
         preprocessing: CLIP's, from the VAE's image size.
-        max_amplification: largest `diffusion.amplification` at which a sample is eligible; None: no limit.
+        max_amplification: the largest `schedule.amplification` at which a sample is eligible; None: no limit.
     """
 
     def __init__(
@@ -61,22 +62,22 @@ class CycleLoss(nn.Module):
     ):
         super().__init__()
         self.vae, self.clip, self.preprocessing = vae.requires_grad_(False), clip.requires_grad_(False), preprocessing
-        self.vae.enable_gradient_checkpointing()  # the decoder's activations are 1.4 GB an image otherwise
+        self.vae.enable_gradient_checkpointing()  # otherwise the decoder's activations take 1.4 GB an image
         self.scheduler, self._timesteps = scheduler, eligible_timesteps(scheduler, max_amplification)
 
     def eligible(self, timesteps: Tensor, text_dropped: Tensor) -> Tensor:
-        """Which samples L_cyc may be taken on, bool [b]; all on the CPU."""
+        """Which samples are eligible for L_cyc, bool [b]. All tensors are on the CPU."""
         return ~text_dropped & self._timesteps[timesteps]
 
     def forward(self, noisy: Tensor, prediction: Tensor, timesteps: Tensor, text: Tensor, weights: Tensor) -> Tensor:
-        """The weighted sum of 1 - cosine over the samples whose weight isn't zero, a scalar.
+        """The weighted sum of 1 - cosine over the samples whose weight is not zero, a scalar.
 
         Args:
             noisy: x_t, [b, 4, h, w].
             prediction: the UNet's, [b, 4, h, w].
             timesteps: int64 [b].
             text: CLIP's projected sentences, L2-normalised, [b, projection width].
-            weights: `sample_weights` of these samples, [b]; on the CPU, so that a GPU need not be waited for.
+            weights: `sample_weights` of these samples, [b], on the CPU to avoid a synchronisation with the GPU.
         """
         chosen = torch.nonzero(weights).flatten()
         if not len(chosen):
@@ -88,3 +89,19 @@ class CycleLoss(nn.Module):
         pooled = self.clip.vision_model(self.preprocessing(unit)).pooler_output
         image = F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)  # [n, projection width]
         return (weights * (1 - (text[chosen] * image).sum(-1))).sum()
+
+
+def make_cycle_loss(
+    backbone: Backbone, scheduler: DDPMScheduler, pixels: int, max_amplification: float | None
+) -> CycleLoss:
+    """The cycle loss with a backbone's VAE and CLIP.
+
+    Args:
+        backbone: the networks.
+        scheduler: the noise schedule.
+        pixels: height and width of the frames.
+        max_amplification: see `CycleLoss`.
+    """
+    processor, side = backbone.processor, backbone.clip.config.vision_config.image_size
+    preprocessing = ClipPreprocessing(pixels, side, processor.image_mean, processor.image_std).to(backbone.device)
+    return CycleLoss(backbone.vae, backbone.clip, scheduler, preprocessing, max_amplification)
