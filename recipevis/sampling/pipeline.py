@@ -1,33 +1,61 @@
-"""The trained model as a diffusers pipeline: sentences and previous images in, images out (Figure 1)."""
+"""The trained model as a diffusers pipeline: prompts and previous images in, images out (Figure 1)."""
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers.utils import BaseOutput
+from diffusers.utils.torch_utils import randn_tensor
+from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
 from recipevis import images
-from recipevis.errors import ParameterError
-from recipevis.model.conditions import Conditioner, Embedded, guidance_terms
+from recipevis.config import FUSERS
+from recipevis.errors import InputError, ParameterError
+from recipevis.model.conditions import Conditioner, Conditions, StepEmbeddings
+from recipevis.model.denoiser import predict
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
-from recipevis.model.schedule import make_exact
+from recipevis.model.schedule import load_scheduler, make_exact
+from recipevis.model.shapes import latent_shape, read_configuration
+from recipevis.sampling.guidance import guidance_terms
+
+InputImage = Image.Image | np.ndarray | Tensor
+_OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+
+
+@dataclass
+class RecipePipelineOutput(BaseOutput):
+    """What `RecipePipeline` returns.
+
+    Attributes:
+        images: a list of PIL images; for `output_type` `np` float32 [b, h, w, 3] and for `pt` float32 [b, 3, h, w], both in
+            [0, 1]; for `latent` scaled latents [b, 4, h / 8, w / 8].
+    """
+
+    images: list[Image.Image] | np.ndarray | Tensor
 
 
 class RecipePipeline(DiffusionPipeline):
-    """Draws one image for each sentence, seeing the image before it.
+    """Generates an image for each prompt, conditioned on the prompt and on a previous image.
 
     Args:
         tokenizer, text_encoder: Stable Diffusion's, frozen.
         image_processor, image_encoder: CLIP's, frozen.
         conditioner: the trained fuser.
-        unet: fine-tuned.
+        unet: the fine-tuned UNet.
         vae: the autoencoder, frozen.
         scheduler: the noise schedule.
         pixels: height and width of an image.
-        blank: colour of the image before a first step.
+        blank: colour of the image before a first step, `white` or `black`.
+        num_inference_steps, guidance_scale, image_guidance_scale: defaults of `__call__`. The stage `package` sets them to
+            those that the model is evaluated with; the paper's are 50 and 7.5 (A.3).
     """
 
     def __init__(
@@ -42,6 +70,9 @@ class RecipePipeline(DiffusionPipeline):
         scheduler: DDPMScheduler,
         pixels: int = 256,
         blank: str = "white",
+        num_inference_steps: int = 50,
+        guidance_scale: float = 7.5,
+        image_guidance_scale: float | None = None,
     ):
         super().__init__()
         make_exact(scheduler)
@@ -55,96 +86,195 @@ class RecipePipeline(DiffusionPipeline):
             vae=vae,
             scheduler=scheduler,
         )
-        self.register_to_config(pixels=pixels, blank=blank)
+        self.register_to_config(
+            pixels=pixels,
+            blank=blank,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            image_guidance_scale=image_guidance_scale,
+        )
 
     @property
-    def blank_image(self) -> np.ndarray:
-        """The image before a first step, uint8 [h, w, 3]."""
-        return images.blank(self.config.pixels, self.config.blank)
+    def blank_image(self) -> Image.Image:
+        """The image before a first step."""
+        return Image.fromarray(images.blank(self.config.pixels, self.config.blank))
 
     @torch.no_grad()
     def __call__(
         self,
-        sentences: Sequence[str],
-        previous: Sequence[np.ndarray],
-        generators: Sequence[torch.Generator],
-        steps: int = 50,
-        guidance: float = 7.5,
-        image_guidance: float | None = None,
-    ) -> np.ndarray:
-        """Draw a batch.
+        prompt: str | Sequence[str],
+        image: InputImage | Sequence[InputImage | None] | None = None,
+        generator: torch.Generator | list[torch.Generator] | None = None,
+        num_inference_steps: int | None = None,
+        guidance_scale: float | None = None,
+        image_guidance_scale: float | None = None,
+        output_type: str = "pil",
+        return_dict: bool = True,
+        callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
+    ) -> RecipePipelineOutput | tuple:
+        """Generate images.
 
         Args:
-            sentences: one a picture.
-            previous: the image before each, uint8 RGB [h, w, 3]; `blank_image` before a first step.
-            generators: one a picture, on the CPU, so that a picture doesn't depend on the batch it is drawn in.
-            steps: DDPM steps (A.3: 50).
-            guidance: scale of the sentence (A.3: 7.5).
-            image_guidance: scale of the previous image; None: the same.
-
-        Returns:
-            uint8 RGB [b, h, w, 3].
+            prompt: the sentence of one step, or of several.
+            image: the previous image of each prompt: a PIL image, a uint8 array [h, w, 3], a float array [h, w, 3] or tensor
+                [3, h, w] in [0, 1], a batch of arrays or tensors, or a list of any of these. None: a first step, whose
+                previous image is blank.
+            generator: one for all images, or a list of one an image: then an image does not depend on its batch. On the CPU
+                the same numbers are drawn for every device.
+            num_inference_steps: DDPM steps; None: the model's default.
+            guidance_scale: scale of the prompt; None: the model's default.
+            image_guidance_scale: scale of the previous image; None: the model's default, which may be to equal
+                `guidance_scale`.
+            output_type: `pil`, `np`, `pt` or `latent`, see `RecipePipelineOutput`.
+            return_dict: False: return a tuple with the images.
+            callback_on_step_end: called after each step with (pipeline, step index, timestep, {"latents": latents}); may
+                return a dictionary with other latents.
 
         Raises:
-            ParameterError: more steps than the noise schedule has.
+            ParameterError: the number of images or generators does not match the prompts, an image is not of the types
+                above, the output type is unknown, or there are more steps than the noise schedule has.
         """
-        if steps > (most := self.scheduler.config.num_train_timesteps):
-            raise ParameterError(f"steps = {steps}: the noise schedule has {most}")
-        passes = self._guided_conditions(self._embed(sentences, previous), guidance, image_guidance)
-        side = self.config.pixels // 2 ** (len(self.vae.config.block_out_channels) - 1)
-        shape = (self.unet.config.in_channels, side, side)
-        latents = torch.stack([torch.randn(shape, generator=generator) for generator in generators]).to(self.device)
-        scheduler = copy.deepcopy(self.scheduler)  # its steps are this call's: several threads may draw at once
+        config = self.config
+        steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
+        guidance_scale = config.guidance_scale if guidance_scale is None else guidance_scale
+        if image_guidance_scale is None:
+            image_guidance_scale = config.image_guidance_scale
+        if image_guidance_scale is None:
+            image_guidance_scale = guidance_scale
+        prompts = [prompt] if isinstance(prompt, str) else list(prompt)
+        if output_type not in _OUTPUT_TYPES:
+            raise ParameterError(f"output_type = {output_type!r}: must be one of {', '.join(_OUTPUT_TYPES)}")
+        if not 0 < steps <= (most := self.scheduler.config.num_train_timesteps):
+            raise ParameterError(f"num_inference_steps = {steps}: must be 1 to {most}, the noise schedule's length")
+        if isinstance(generator, list) and len(generator) != len(prompts):
+            raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")
+        previous = self._previous_images(image, len(prompts))
+        terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale)
+
+        shape = (len(prompts), *latent_shape(self.vae.config, config.pixels))
+        latents = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
+        scheduler = copy.deepcopy(self.scheduler)  # its steps belong to this call: the pipeline is thread-safe
         scheduler.set_timesteps(steps, device=self.device)
         with self.progress_bar(total=steps) as progress:
-            for timestep in scheduler.timesteps:
+            for index, timestep in enumerate(scheduler.timesteps):
                 noisy = scheduler.scale_model_input(latents, timestep)
                 prediction = sum(
-                    weight * self.unet(noisy, timestep, encoder_hidden_states=condition).sample
-                    for condition, weight in passes
+                    weight * predict(self.unet, noisy, timestep, conditions) for conditions, weight in terms
                 )
-                latents = scheduler.step(prediction, timestep, latents, generator=list(generators)).prev_sample
+                latents = scheduler.step(prediction, timestep, latents, generator=generator).prev_sample
+                if callback_on_step_end:
+                    changed = callback_on_step_end(self, index, timestep, {"latents": latents}) or {}
+                    latents = changed.get("latents", latents)
                 progress.update()
-        return self.decode(latents)
+        generated = self._postprocess(latents, output_type)
+        return RecipePipelineOutput(images=generated) if return_dict else (generated,)
 
-    def decode(self, latents: Tensor) -> np.ndarray:
-        """Scaled latents [b, 4, h / 8, w / 8] as pictures, uint8 RGB [b, h, w, 3]."""
-        return images.from_vae(self.vae.decode(latents / self.vae.config.scaling_factor).sample)
+    def decode(self, latents: Tensor) -> Tensor:
+        """Decode scaled latents [b, 4, h / 8, w / 8] to images, [b, 3, h, w] around [-1, 1]."""
+        return self.vae.decode(latents / self.vae.config.scaling_factor).sample
 
-    def _embed(self, sentences: Sequence[str], previous: Sequence[np.ndarray]) -> Embedded:
-        return Embedded(
-            *encode_sentences(self.text_encoder, self.tokenizer, sentences),
-            *encode_images(self.image_encoder, self.image_processor, previous),
-        )
+    def _postprocess(self, latents: Tensor, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
+        if output_type == "latent":
+            return latents
+        decoded = self.decode(latents)
+        if output_type == "pil":
+            return [Image.fromarray(array) for array in images.from_vae(decoded)]
+        unit = images.to_unit(decoded)
+        return unit if output_type == "pt" else unit.permute(0, 2, 3, 1).cpu().numpy()
+
+    def _previous_images(self, image: Any, count: int) -> list[np.ndarray]:
+        """The previous image of each prompt, uint8 RGB [h, w, 3]."""
+        batched = isinstance(image, np.ndarray | Tensor) and image.ndim == 4
+        several = list(image) if batched or isinstance(image, list | tuple) else [image] * count
+        if len(several) != count:
+            raise ParameterError(f"{len(several)} images for {count} prompts: give one each, or None")
+        blank = self.blank_image
+        return [images.as_uint8(blank if one is None else one) for one in several]
 
     def _guided_conditions(
-        self, embedded: Embedded, guidance: float, image_guidance: float | None
-    ) -> list[tuple[Tensor, float]]:
-        """The condition tokens [b, c, d] of each forward pass, and the weight of its prediction."""
-        null, null_pooled = (value[0] for value in encode_sentences(self.text_encoder, self.tokenizer, [""]))
-        everywhere = torch.ones(len(embedded.text), dtype=torch.bool, device=self.device)
-        passes = []
-        image_guidance = guidance if image_guidance is None else image_guidance
-        for term in guidance_terms(guidance, image_guidance, *self.conditioner.sees):
-            seen = embedded if term.text else embedded.without_text(everywhere, null, null_pooled)
-            seen = seen if term.image else seen.without_image(everywhere)
-            passes.append((self.conditioner(seen), term.weight))
-        return passes
+        self, prompts: Sequence[str], previous: Sequence[np.ndarray], guidance_scale: float, image_guidance_scale: float
+    ) -> list[tuple[Conditions, float]]:
+        """The conditions of each forward pass, and the weight of its prediction."""
+        embeddings = StepEmbeddings(
+            *encode_sentences(self.text_encoder, self.tokenizer, prompts),
+            *encode_images(self.image_encoder, self.image_processor, previous),
+        )
+        null = encode_sentences(self.text_encoder, self.tokenizer, [""])
+        everywhere = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
+        uses = self.conditioner.uses_text, self.conditioner.uses_image
+        terms = []
+        for term in guidance_terms(guidance_scale, image_guidance_scale, *uses):
+            text_dropped, image_dropped = everywhere & (not term.text), everywhere & (not term.image)
+            kept = embeddings.with_null(text_dropped, image_dropped, *(value[0] for value in null))
+            terms.append((self.conditioner(kept), term.weight))
+        return terms
 
 
 def assemble(
-    backbone: Backbone, conditioner: Conditioner, unet: UNet2DConditionModel, pixels: int, blank: str
+    backbone: Backbone, conditioner: Conditioner, unet: UNet2DConditionModel, pixels: int, blank: str, **defaults: Any
 ) -> RecipePipeline:
-    """A pipeline of the backbone's frozen networks and the trained two; `pixels` and `blank` as in `frames.*`."""
+    """A pipeline of the backbone's frozen networks with a conditioner and a UNet.
+
+    Args:
+        backbone: the frozen networks.
+        conditioner, unet: trained, or as they were.
+        pixels, blank: the parameters `frames.pixels` and `frames.blank`.
+        defaults: of `RecipePipeline.__call__`.
+    """
     return RecipePipeline(
         tokenizer=backbone.tokenizer,
         text_encoder=backbone.text_encoder,
         image_processor=backbone.processor,
         image_encoder=backbone.clip.vision_model,
-        conditioner=conditioner.eval(),
-        unet=unet.eval(),
+        conditioner=conditioner.eval().to(backbone.device),
+        unet=unet.eval().to(backbone.device),
         vae=backbone.vae,
-        scheduler=backbone.scheduler,
+        scheduler=load_scheduler(backbone.folder / "scheduler"),
         pixels=pixels,
         blank=blank,
+        **defaults,
     )
+
+
+def load_trained(folder: Path) -> tuple[Conditioner, UNet2DConditionModel]:
+    """What the stage `train` has trained: `models/trained/conditioner` and `models/trained/unet`.
+
+    Raises:
+        InputError: a part is missing or can't be loaded.
+    """
+    _check_fuser(folder)
+    try:
+        parts = (
+            Conditioner.from_pretrained(folder / "conditioner"),
+            UNet2DConditionModel.from_pretrained(folder / "unet"),
+        )
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: can't be loaded: {' '.join(str(error).split())}") from error
+    return parts
+
+
+def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
+    """Load a model that the stage `package` has written.
+
+    Raises:
+        InputError: the folder is not a RecipeVis model, or a part of it is missing.
+    """
+    if not (folder / "model_index.json").is_file() or not (folder / "conditioner").is_dir():
+        raise InputError(f"{folder}: not a RecipeVis model: it has no model_index.json or no conditioner/")
+    _check_fuser(folder)
+    try:
+        pipeline = RecipePipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
+    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        raise InputError(f"{folder}: can't be loaded: {' '.join(str(error).split())}") from error
+    for part in ("conditioner", "unet", "vae"):  # diffusers leaves weights that are missing in the file uninitialised
+        missing = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]
+        if missing:
+            raise InputError(f"{folder}: {part} lacks the weight {missing[0]}")
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device)
+
+
+def _check_fuser(folder: Path) -> None:
+    fuser = read_configuration(folder / "conditioner")["fuser"]
+    if fuser not in FUSERS:
+        raise InputError(f"{folder}: its fuser {fuser!r} is not installed; installed are {', '.join(FUSERS)}")

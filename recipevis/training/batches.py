@@ -67,8 +67,8 @@ class Batches:
         self._text = table["sentence"].map(embeddings.sentence_rows).to_numpy()
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
         self._previous = table["previous_image"].map(embeddings.image_rows).to_numpy()
-        # The empty sentence is row 0.
-        self._null = torch.from_numpy(embeddings.text_tokens[0].copy()), torch.from_numpy(embeddings.text_pooled[0].copy())
+        # Row 0 is the empty sentence.
+        self._null = tuple(torch.from_numpy(rows[0].copy()) for rows in (embeddings.text_tokens, embeddings.text_pooled))
         self._epoch, self._order = -1, np.array([], dtype=np.int64)  # the latest epoch's order
 
     def __len__(self) -> int:
@@ -92,9 +92,7 @@ class Batches:
         """The triplet at a position of the whole training."""
         epoch, place = divmod(position, len(self))
         if self._epoch != epoch:
-            # The empty sentence is row 0.
-        self._null = torch.from_numpy(embeddings.text_tokens[0].copy()), torch.from_numpy(embeddings.text_pooled[0].copy())
-        self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
+            self._epoch, self._order = epoch, permutation(len(self), self._seed, "order", epoch)
         return int(self._order[place])
 
     def _draws(self, rows: list[int], keys: list[tuple], seed: int, shares: tuple[float, float, float]) -> Draws:
@@ -112,7 +110,12 @@ class Batches:
         """
         cache, rows = self._cache, draws.rows[part]
         text, image, previous = self._text[rows], self._image[rows], self._previous[rows]
-        arrays = cache.text_tokens[text], cache.text_pooled[text], cache.image_tokens[previous], cache.image_pooled[previous]
+        arrays = (
+            cache.text_tokens[text],
+            cache.text_pooled[text],
+            cache.image_tokens[previous],
+            cache.image_pooled[previous],
+        )
         embeddings = StepEmbeddings(*map(torch.from_numpy, arrays)).with_null(
             draws.text_dropped[part], draws.image_dropped[part], *self._null
         )
