@@ -1,14 +1,22 @@
 """Image conventions, and the only arithmetic on 255.
 
-Three conventions meet here: pictures (PIL, uint8 RGB [h, w, 3] in [0, 255]), the VAE's (float32 [b, 3, h, w] in
-[-1, 1]) and CLIP's (float32 [b, 3, h, w], standardised).
+Three conventions meet here: images (PIL or uint8 RGB [h, w, 3] in [0, 255]), unit tensors (float32 [b, 3, h, w] in [0, 1])
+and the VAE's (float32 [b, 3, h, w] in [-1, 1]). torch is imported only by the functions that need it.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from PIL import Image, ImageOps
+
+from recipevis.errors import ParameterError
+
+if TYPE_CHECKING:
+    import torch
 
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
 
@@ -35,19 +43,51 @@ def blank(pixels: int, colour: str) -> np.ndarray:
     return np.full((pixels, pixels, 3), COLOURS[colour], dtype=np.uint8)
 
 
-def read(path) -> np.ndarray:
-    """A picture file as uint8 RGB [h, w, 3]; alpha is dropped."""
+def read(path: str | Path) -> np.ndarray:
+    """Read an image file as uint8 RGB [h, w, 3]; alpha is dropped."""
     with Image.open(path) as image:
         return np.array(image.convert("RGB"))
 
 
+def as_uint8(image: Any) -> np.ndarray:
+    """Convert an image to uint8 RGB [h, w, 3].
+
+    Args:
+        image: a PIL image; a uint8 array [h, w, 3]; a float array [h, w, 3] or a float tensor [3, h, w], in [0, 1].
+
+    Raises:
+        ParameterError: it is none of these.
+    """
+    if isinstance(image, Image.Image):
+        return np.array(image.convert("RGB"))
+    if hasattr(image, "detach"):  # a tensor
+        image = image.detach().float().cpu().numpy()
+        image = image.transpose(1, 2, 0) if image.ndim == 3 else image
+    if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[-1] != 3:
+        raise ParameterError(
+            f"image = {getattr(image, 'shape', type(image).__name__)}: must be a PIL image, an array [h, w, 3] or a tensor "
+            "[3, h, w]"
+        )
+    if image.dtype == np.uint8:
+        return image
+    if not np.issubdtype(image.dtype, np.floating) or image.min() < 0 or image.max() > 1:
+        raise ParameterError(f"image of dtype {image.dtype}: must be uint8, or floats in [0, 1]")
+    return np.rint(image * 255).astype(np.uint8)
+
+
 def to_vae(pictures: Sequence[np.ndarray]) -> torch.Tensor:
-    """Pictures, uint8 [h, w, 3] each, as the VAE's input, float32 [b, 3, h, w] in [-1, 1]."""
+    """Convert images, uint8 [h, w, 3] each, to the VAE's input, float32 [b, 3, h, w] in [-1, 1]."""
+    import torch
+
     stacked = torch.from_numpy(np.stack(pictures)).permute(0, 3, 1, 2)
     return stacked.float() / 127.5 - 1
 
 
+def to_unit(decoded: torch.Tensor) -> torch.Tensor:
+    """Convert the VAE's output, [b, 3, h, w] around [-1, 1], to float32 in [0, 1], clamped."""
+    return (decoded.detach().float() / 2 + 0.5).clamp(0, 1)
+
+
 def from_vae(decoded: torch.Tensor) -> np.ndarray:
-    """The VAE's output, [b, 3, h, w] around [-1, 1], as pictures, uint8 [b, h, w, 3]: clamped and rounded."""
-    unit = (decoded.detach().float() / 2 + 0.5).clamp(0, 1)
-    return (unit * 255).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+    """Convert the VAE's output, [b, 3, h, w] around [-1, 1], to images, uint8 [b, h, w, 3], clamped and rounded."""
+    return (to_unit(decoded) * 255).round().byte().permute(0, 2, 3, 1).cpu().numpy()

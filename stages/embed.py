@@ -12,17 +12,17 @@ from recipevis.model.networks import Backbone
 from stages import leads, publish, run, work_folder
 
 
-def main(parameters: Config) -> None:
-    """Embed beside, then move to the stage's output."""
+def main(config: Config) -> None:
+    """Embed in the work folder, then publish."""
     with work_folder("embed") as work:
-        if not processes.launch("stages.embed", parameters.embed.processes, work):
-            table = read_triplets(Path("data/triplets.csv"))
+        if not processes.launch("stages.embed", config.embed.processes, work):
+            triplets = read_triplets(Path("data/triplets.csv"))
             writer.embed(
-                table["sentence"],
-                [*table["image"], *table["previous_image"]],
-                Backbone(Path("models/backbone"), device(parameters.device)),
-                images.blank(parameters.frames.pixels, parameters.frames.blank),
-                parameters.embed.batch_size,
+                triplets["sentence"],
+                [*triplets["image"], *triplets["previous_image"]],
+                Backbone(Path("models/backbone"), device(config.device)),
+                images.blank(config.frames.pixels, config.frames.blank),
+                config.embed.batch_size,
                 work / "embeddings",
             )
         if leads():

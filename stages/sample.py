@@ -1,4 +1,4 @@
-"""Draw the validation recipes, autoregressively and teacher-forced, and the floors that need a network."""
+"""Generate the validation recipes with the trained model: autoregressively, teacher-forced, from a wrong image."""
 
 from pathlib import Path
 
@@ -9,21 +9,26 @@ from recipevis.data.tables.recipes import read_recipes
 from recipevis.data.tables.triplets import read_triplets
 from recipevis.model.networks import Backbone
 from recipevis.sampling import rollout
+from recipevis.sampling.pipeline import assemble, load_trained
 from stages import publish, run, work_folder
 
 
-def main(parameters: Config) -> None:
-    """Draw beside, then move to the stage's output."""
-    sample, where = parameters.sample, device(parameters.device)
-    recipes = read_recipes(Path("data/annotations.json"))
-    table = rollout.plan(recipes, read_triplets(Path("data/triplets.csv")), sample.recipes)
-    pipeline = rollout.load_pipeline(Path("models/recipevis"), where)
-    sampler = rollout.Sampler(pipeline, parameters.seed, sample.steps, sample.guidance, sample.image_guidance)
+def main(config: Config) -> None:
+    """Generate in the work folder, then publish."""
+    sample = config.sample
+    plan = rollout.plan(
+        read_recipes(Path("data/annotations.json")), read_triplets(Path("data/triplets.csv")), sample.recipes
+    )
     with work_folder("sample") as work:
-        drawn = work / "samples"
-        rollout.draw_all(table, sampler, Backbone(Path("models/backbone"), where), sample.batch_size, drawn)
-        files.write_text(drawn / "samples.csv", table.to_csv(index=False, lineterminator="\n"))
-        publish("sample", drawn, Path("samples"))
+        backbone = Backbone(Path("models/backbone"), device(config.device))
+        trained = load_trained(Path("models/trained"))
+        pipeline = assemble(backbone, *trained, config.frames.pixels, config.frames.blank)
+        pipeline.set_progress_bar_config(disable=True)
+        sampler = rollout.Sampler(pipeline, config.seed, sample.steps, sample.guidance, sample.image_guidance)
+        rollout.generate_with_model(plan, sampler, sample.batch_size, work)
+        files.write_text(work / "samples.csv", plan.to_csv(index=False, lineterminator="\n"))
+        for name in ("autoregressive", "teacher_forced", "wrong_previous", "samples.csv"):
+            publish("sample", work / name, Path("samples") / name)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Fine-tune the UNet and train the fuser; write the model to `models/recipevis/` and its curve to `plots/`."""
+"""Fine-tune the UNet and train the fuser: write `models/trained/` and `plots/train.csv`."""
 
 from pathlib import Path
 
@@ -8,50 +8,50 @@ from recipevis.config import Config
 from recipevis.core import files, processes
 from recipevis.core.devices import device
 from recipevis.data.tables.triplets import read_triplets
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
+from recipevis.fusers.base import select_options
 from recipevis.model.networks import Backbone
-from recipevis.report import model_card
-from recipevis.sampling.pipeline import assemble
 from recipevis.training.history import thinned
 from recipevis.training.trainer import new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
 
-def main(p: Config) -> None:
-    """Train, or go on with an interrupted training, then save."""
+def main(config: Config) -> None:
+    """Train, or resume an interrupted training, then publish."""
+    train, cycle = config.train, config.cycle
+    common = {"hidden": config.fuser_hidden, "residual": config.fuser_residual}
+    parameters = {
+        "fuser": config.fuser,
+        "fuser_hidden": config.fuser_hidden,
+        "fuser_residual": config.fuser_residual,
+        "fuser_options": config.fuser_options,
+        "condition_tokens": config.condition_tokens,
+        "seed": config.seed,
+        "train": train.model_dump(exclude=train.HOW),
+        "cycle": cycle.model_dump(),
+    }
     with work_folder("train", keep=True) as work:
-        model, train, cycle, pixels = work / "recipevis", p.train, p.cycle, p.frames.pixels
+        model = work / "trained"
         if not processes.launch("stages.train", train.processes, work):
-            backbone = Backbone(Path("models/backbone"), device(p.device))
-            table, cache = read_triplets(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
-            about = {"fuser": p.fuser, "fuser_hidden": p.fuser_hidden, "fuser_residual": p.fuser_residual}
-            about |= {"condition_tokens": p.condition_tokens, "seed": p.seed}
-            conditioner = new_conditioner(backbone, **about)
-            trainer = new_trainer(backbone, conditioner, table, cache, train, cycle, pixels, p.seed)
+            backbone = Backbone(Path("models/backbone"), device(config.device))
+            options = select_options(config.fuser, common, config.fuser_options)
+            conditioner = new_conditioner(backbone, config.fuser, options, config.condition_tokens, config.seed)
+            triplets, embeddings = read_triplets(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
+            trainer = new_trainer(
+                backbone, conditioner, triplets, embeddings, train, cycle, config.frames.pixels, config.seed
+            )
             history = trainer.run(work)
             summary = trainer.summary(history)
             if trainer.writes:
-                pipeline = assemble(backbone, conditioner, backbone.unet, pixels, p.frames.blank)
-                pipeline.save_pretrained(model)
+                conditioner.save_pretrained(model / "conditioner")
+                backbone.unet.save_pretrained(model / "unet")
                 files.write_json(model / "training.json", summary)
+                files.write_json(model / "parameters.json", parameters)
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
-                about |= {"train": train.model_dump(exclude=train.HOW), "cycle": cycle.model_dump()}
-                model_card.write(
-                    model / "README.md",
-                    training=summary,
-                    triplets=table,
-                    backbone=backbone.origin,
-                    dataset=p.dataset.source,
-                    dataset_licence="",
-                    parameters=about,
-                    sampling={},
-                    uses_text=conditioner.sees[0],
-                    uses_image=conditioner.sees[1],
-                )
         if leads():
-            publish("train", model, Path("models/recipevis"))
-            table = thinned(pd.read_csv("models/recipevis/history.csv", float_precision="round_trip"))
-            files.write_text(Path("plots/train.csv"), table.to_csv(index=False, lineterminator="\n"))
+            publish("train", model, Path("models/trained"))
+            history = thinned(pd.read_csv("models/trained/history.csv", float_precision="round_trip"))
+            files.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ sentences is the empty sentence (the null condition), row 0 of the images the bl
 For YouCook2 with Stable Diffusion's and CLIP's sizes the arrays take 9.1 GB.
 """
 
-import json
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -105,7 +104,9 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
         progress.advance(len(batch))
 
     with state.main_process_first():
-        if state.is_main_process and not counter.exists():  # a new start: counts from another number of processes are void
+        if (
+            state.is_main_process and not counter.exists()
+        ):  # a new start: counts from another number of processes are void
             for stale in folder.glob(f"{kind}-*.done"):
                 stale.unlink()
         done = int(counter.read_text()) if counter.exists() else 0

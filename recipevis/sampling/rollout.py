@@ -1,7 +1,7 @@
-"""Drawing recipes step by step: autoregressively (each from the image drawn before) and teacher-forced.
+"""Generate recipes step by step: autoregressively (each step from the image generated before it) and teacher-forced.
 
-Pictures lie on disk as PNG, so the image before is always the one rounded to uint8, and an interrupted rollout goes
-on after its last whole batch. The noise of a picture depends on the seed and its sample alone: the same in every mode
+Images are saved as PNG, so a previous image is always one that was rounded to uint8, and an interrupted run resumes after
+its last whole batch. The noise of an image depends on the seed and its sample alone: it is the same in every set of images
 and for every fuser.
 """
 
@@ -14,10 +14,8 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
-from safetensors import SafetensorError
 
 from recipevis import images
-from recipevis.config import FUSERS
 from recipevis.core import files
 from recipevis.core.parallel import in_order, threads
 from recipevis.core.progress import meter
@@ -30,9 +28,9 @@ from recipevis.data.tables.samples import (
     VAE_ROUND_TRIP,
     WRONG_PREVIOUS,
 )
-from recipevis.errors import InputError
 from recipevis.model.conditions import Conditioner
-from recipevis.model.networks import Backbone, configuration
+from recipevis.model.networks import Backbone
+from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import generator
 from recipevis.sampling.controls import other_recipe
 from recipevis.sampling.pipeline import RecipePipeline, assemble
@@ -40,63 +38,68 @@ from recipevis.sampling.pipeline import RecipePipeline, assemble
 
 @dataclass(frozen=True)
 class Sampler:
-    """A model and how it is asked to draw: see `RecipePipeline.__call__`."""
+    """A model and its sampling settings, see `RecipePipeline.__call__`; None: the model's default."""
 
     pipeline: RecipePipeline
     seed: int
-    steps: int
-    guidance: float
-    image_guidance: float | None
+    num_inference_steps: int | None = None
+    guidance_scale: float | None = None
+    image_guidance_scale: float | None = None
 
-    def draw(self, keys: Sequence[str], sentences: Sequence[str], previous: Sequence[np.ndarray]) -> np.ndarray:
-        """Pictures, uint8 [b, h, w, 3]; the noise of each depends on the seed and its key."""
-        generators = [generator(self.seed, "sample", key) for key in keys]
-        return self.pipeline(sentences, previous, generators, self.steps, self.guidance, self.image_guidance)
+    def generate(
+        self, keys: Sequence[str], prompts: Sequence[str], previous: Sequence[np.ndarray | None]
+    ) -> list[np.ndarray]:
+        """Generate images, uint8 [h, w, 3] each.
 
-
-def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
-    """The model that the stage `train` saved.
-
-    Raises:
-        InputError: the folder isn't a RecipeVis model.
-    """
-    if not (folder / "model_index.json").is_file() or not (folder / "conditioner").is_dir():
-        raise InputError(f"{folder}: not a RecipeVis model: needs model_index.json and conditioner/, as `train` saves")
-    fuser = configuration(folder / "conditioner")["fuser"]
-    if fuser not in FUSERS:
-        raise InputError(f"{folder}: its fuser {fuser!r} is not here; there are {', '.join(FUSERS)}")
-    try:
-        pipeline = RecipePipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
-        raise InputError(f"{folder}: not a whole RecipeVis model: {' '.join(str(error).split())}") from error
-    for part in ("conditioner", "unet", "vae"):  # diffusers leaves a weight that the file lacks without a value
-        missing = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]
-        if missing:
-            raise InputError(f"{folder}: not a whole RecipeVis model: {part} lacks the weight {missing[0]}")
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline.to(device)
+        Args:
+            keys: names of the images; the noise of each depends on the seed and its key.
+            prompts: a sentence each.
+            previous: the previous image of each, uint8 [h, w, 3]; None: blank.
+        """
+        generated = self.pipeline(
+            list(prompts),
+            list(previous),
+            [generator(self.seed, "sample", key) for key in keys],
+            self.num_inference_steps,
+            self.guidance_scale,
+            self.image_guidance_scale,
+        )
+        return [np.asarray(image) for image in generated.images]
 
 
-def draw_recipe(sampler: Sampler, sentences: Sequence[str]) -> Iterator[np.ndarray]:
-    """Draw one recipe autoregressively: a picture a sentence, uint8 [h, w, 3], each as soon as it is drawn."""
-    previous = sampler.pipeline.blank_image
+@dataclass(frozen=True)
+class Batch:
+    """Images that are generated together: rows of the samples table, and the set that they belong to."""
+
+    set_name: str
+    rows: pd.DataFrame
+    generate: Callable[[pd.DataFrame], Sequence[np.ndarray]]
+
+    def paths(self, folder: Path) -> list[Path]:
+        """The file of each image."""
+        return [folder / self.set_name / f"{sample_id}.png" for sample_id in self.rows["sample_id"]]
+
+
+def generate_recipe(sampler: Sampler, sentences: Sequence[str]) -> Iterator[np.ndarray]:
+    """Generate one recipe autoregressively: yields an image a sentence, uint8 [h, w, 3], as soon as it is there."""
+    previous = None
     for step, sentence in enumerate(sentences):
-        previous = sampler.draw([str(step)], [sentence], [previous])[0]
+        (previous,) = sampler.generate([str(step)], [sentence], [previous])
         yield previous
 
 
 def plan(recipes: Sequence[Recipe], triplets: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """The steps to draw: all of the first `limit` validation recipes that have a triplet to be scored against.
+    """The steps to generate: all steps of the first `limit` validation recipes that have a triplet to score.
 
-    A step without a true frame, or whose previous one is missing, is drawn but not scored.
+    A step whose ground truth or previous ground truth is missing is generated but not scored.
 
     Args:
         recipes: of all subsets, in the annotations' order.
         triplets: of all subsets.
-        limit: at most so many recipes; None: all.
+        limit: the most recipes; None: all.
 
     Returns:
-        A row a step with the columns `COLUMNS`, in the annotations' order; `scored` is 0 or 1.
+        a row a step with the columns of `samples.csv`, in the annotations' order; `scored` is 0 or 1.
     """
     scored = triplets[triplets["subset"] == "validation"].set_index("sample_id")
     chosen = [r for r in recipes if r.subset == "validation" and (scored["video_id"] == r.video_id).any()][:limit]
@@ -110,84 +113,97 @@ def plan(recipes: Sequence[Recipe], triplets: pd.DataFrame, limit: int | None) -
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def draw_all(table: pd.DataFrame, sampler: Sampler, backbone: Backbone, batch_size: int, folder: Path) -> None:
-    """Draw a plan in every way that the evaluation compares, into `<way>/<sample_id>.png` below `folder`.
+def generate_with_model(table: pd.DataFrame, sampler: Sampler, batch_size: int, folder: Path) -> None:
+    """Generate a plan with the trained model: autoregressively, teacher-forced, and from a wrong previous image.
 
     Args:
         table: see `plan`.
         sampler: the trained model.
-        backbone: the untouched networks; what they draw from the sentence alone, with the same sampler, is a floor.
-        batch_size: pictures drawn at once.
-        folder: what is there already as a whole batch isn't drawn again.
+        batch_size: images generated at once.
+        folder: images go to `<set>/<sample_id>.png` below it; batches that are there already are not generated again.
     """
     scored = table[table["scored"] == 1]
-    untouched = _text_to_image(sampler, backbone)
-    blank = sampler.pipeline.blank_image
 
-    def true_previous(rows: pd.DataFrame) -> list[np.ndarray]:
-        return [images.read(path) if path else blank for path in rows["previous_image"]]
+    def own(rows: pd.DataFrame) -> list[np.ndarray | None]:
+        before = [folder / AUTOREGRESSIVE / f"{row.video_id}_{row.step - 1:02d}.png" for row in rows.itertuples()]
+        return [images.read(path) if step else None for path, step in zip(before, rows["step"], strict=True)]
 
-    def wrong_previous(rows: pd.DataFrame) -> list[np.ndarray]:
+    def wrong(rows: pd.DataFrame) -> list[np.ndarray]:
         return [images.read(other_recipe(table, key, sampler.seed)) for key in rows["sample_id"]]
 
-    def drawn_previous(rows: pd.DataFrame) -> list[np.ndarray]:
-        before = [folder / AUTOREGRESSIVE / f"{r.video_id}_{r.step - 1:02d}.png" for r in rows.itertuples()]
-        return [images.read(path) if step else blank for path, step in zip(before, rows["step"], strict=True)]
+    # All recipes' k-th steps form a batch, so that the image of the step before is there. These follow each other.
+    steps = [rows for _, rows in table.groupby("step")]
+    chain = [batch for rows in steps for batch in _batches(AUTOREGRESSIVE, rows, batch_size, _with(sampler, own))]
+    independent = _batches(TEACHER_FORCED, scored, batch_size, _with(sampler, _ground_truth))
+    if scored["video_id"].nunique() > 1:
+        independent += _batches(WRONG_PREVIOUS, scored, batch_size, _with(sampler, wrong))
+    _generate([chain, *([batch] for batch in independent)], sampler.pipeline.device, folder, "sample")
 
-    def with_model(previous: Callable[[pd.DataFrame], list[np.ndarray]], which: Sampler = sampler):
-        return lambda rows: which.draw(rows["sample_id"].tolist(), rows["sentence"].tolist(), previous(rows))
+
+def generate_baselines(table: pd.DataFrame, sampler: Sampler, batch_size: int, folder: Path) -> None:
+    """Generate what needs a network and no training: the untouched backbone, and the VAE's round trip.
+
+    Args:
+        table: see `plan`.
+        sampler: the untouched backbone, see `untouched_backbone`.
+        batch_size, folder: see `generate_with_model`.
+    """
+    scored = table[table["scored"] == 1]
 
     def round_trip(rows: pd.DataFrame) -> np.ndarray:
         return _round_trip(sampler.pipeline, [images.read(path) for path in rows["image"]])
 
-    batches = [
-        (way, rows.iloc[first : first + batch_size], draw)
-        for way, groups, draw in (
-            (AUTOREGRESSIVE, [rows for _, rows in table.groupby("step")], with_model(drawn_previous)),
-            (TEACHER_FORCED, [scored], with_model(true_previous)),
-            (WRONG_PREVIOUS, [scored] if scored["video_id"].nunique() > 1 else [], with_model(wrong_previous)),
-            (UNTOUCHED_BACKBONE, [scored], with_model(true_previous, untouched)),
-            (VAE_ROUND_TRIP, [scored], round_trip),
-        )
-        for rows in groups  # all recipes' k-th steps are one batch, so that the image before is always drawn
-        for first in range(0, len(rows), batch_size)
-    ]
-    missing = [batch for batch in batches if not all(path.exists() for path in _paths(folder, *batch[:2]))]
-    total, left = (sum(len(rows) for _, rows, _ in some) for some in (batches, missing))
-    # A step is drawn from the one before, so these batches follow each other; all others are independent.
-    chain = [batch for batch in missing if batch[0] == AUTOREGRESSIVE]
-    chains = [chain, *([batch] for batch in missing if batch[0] != AUTOREGRESSIVE)]
+    batches = _batches(UNTOUCHED_BACKBONE, scored, batch_size, _with(sampler, _ground_truth))
+    batches += _batches(VAE_ROUND_TRIP, scored, batch_size, round_trip)
+    _generate([[batch] for batch in batches], sampler.pipeline.device, folder, "baselines")
+
+
+def untouched_backbone(backbone: Backbone, pixels: int, blank: str) -> RecipePipeline:
+    """The backbone as a pipeline that uses the sentence alone; `pixels` and `blank` as for `assemble`."""
+    shapes = fuser_shapes(backbone.folder, backbone.folder / "clip", condition_tokens=1)
+    pipeline = assemble(backbone, Conditioner("baseline", {}, **asdict(shapes)), backbone.unet, pixels, blank)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _with(sampler: Sampler, previous: Callable[[pd.DataFrame], Sequence[np.ndarray | None]]):
+    """A function that generates rows from the previous images that `previous` gives."""
+    return lambda rows: sampler.generate(rows["sample_id"].tolist(), rows["sentence"].tolist(), previous(rows))
+
+
+def _ground_truth(rows: pd.DataFrame) -> list[np.ndarray | None]:
+    return [images.read(path) if path else None for path in rows["previous_image"]]
+
+
+def _batches(set_name: str, rows: pd.DataFrame, batch_size: int, generate: Callable) -> list[Batch]:
+    starts = range(0, len(rows), batch_size)
+    return [Batch(set_name, rows.iloc[start : start + batch_size], generate) for start in starts]
+
+
+def _generate(chains: Sequence[Sequence[Batch]], device: torch.device, folder: Path, label: str) -> None:
+    """Generate chains of batches and save the images. Chains run at the same time, the batches of one in turn."""
+    chains = [[b for b in chain if not all(path.exists() for path in b.paths(folder))] for chain in chains]
+    total = sum(len(batch.rows) for chain in chains for batch in chain)
+    for chain in chains:
+        for batch in chain:
+            (folder / batch.set_name).mkdir(parents=True, exist_ok=True)
     counting = Lock()
-    with meter("sample", total, total - left) as progress:
+    with meter(label, total) as progress:
 
-        def draw_chain(chain: list) -> None:
-            for way, rows, draw in chain:
-                for path, picture in zip(_paths(folder, way, rows), draw(rows), strict=True):
+        def run(chain: Sequence[Batch]) -> None:
+            for batch in chain:
+                for path, image in zip(batch.paths(folder), batch.generate(batch.rows), strict=True):
                     with files.replacing(path) as temporary:
-                        Image.fromarray(picture).save(temporary)
+                        Image.fromarray(image).save(temporary)
                 with counting:
-                    progress.advance(len(rows), way)
+                    progress.advance(len(batch.rows), batch.set_name)
 
-        for _ in in_order(draw_chain, chains, threads(sampler.pipeline.device.type)):
+        for _ in in_order(run, chains, threads(device.type)):
             pass
 
 
-def _paths(folder: Path, way: str, rows: pd.DataFrame) -> list[Path]:
-    """Where the pictures of these steps lie, drawn in one way."""
-    return [folder / way / f"{key}.png" for key in rows["sample_id"]]
-
-
-def _text_to_image(sampler: Sampler, backbone: Backbone) -> Sampler:
-    """The untouched backbone, always on text tokens, asked in the same way."""
-    config = sampler.pipeline.config
-    conditioner = Conditioner("baseline", 1, True, **asdict(backbone.shapes(condition_tokens=1)))
-    pipeline = assemble(backbone, conditioner, backbone.unet, config.pixels, config.blank)
-    pipeline.set_progress_bar_config(disable=True)
-    return Sampler(pipeline, sampler.seed, sampler.steps, sampler.guidance, sampler.image_guidance)
-
-
 @torch.no_grad()
-def _round_trip(pipeline: RecipePipeline, pictures: Sequence[np.ndarray]) -> np.ndarray:
-    """Pictures through the VAE and back, uint8 [b, h, w, 3]: the best that any latent model can draw."""
-    latents = pipeline.vae.encode(images.to_vae(pictures).to(pipeline.device)).latent_dist.mean
-    return pipeline.decode(latents * pipeline.vae.config.scaling_factor)
+def _round_trip(pipeline: RecipePipeline, truth: Sequence[np.ndarray]) -> np.ndarray:
+    """Images through the VAE and back, uint8 [b, h, w, 3]: the upper bound for any latent model."""
+    latents = pipeline.vae.encode(images.to_vae(truth).to(pipeline.device)).latent_dist.mean
+    return images.from_vae(pipeline.decode(latents * pipeline.vae.config.scaling_factor))

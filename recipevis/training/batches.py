@@ -68,7 +68,9 @@ class Batches:
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
         self._previous = table["previous_image"].map(embeddings.image_rows).to_numpy()
         # Row 0 is the empty sentence.
-        self._null = tuple(torch.from_numpy(rows[0].copy()) for rows in (embeddings.text_tokens, embeddings.text_pooled))
+        self._null = tuple(
+            torch.from_numpy(rows[0].copy()) for rows in (embeddings.text_tokens, embeddings.text_pooled)
+        )
         self._epoch, self._order = -1, np.array([], dtype=np.int64)  # the latest epoch's order
 
     def __len__(self) -> int:

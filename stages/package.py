@@ -1,0 +1,42 @@
+"""Put trained and frozen networks together into a diffusers pipeline, `models/recipevis/`, with a model card."""
+
+import json
+import shutil
+from pathlib import Path
+
+from recipevis.config import Config
+from recipevis.core.devices import device
+from recipevis.data.tables.triplets import read_triplets
+from recipevis.model.networks import Backbone
+from recipevis.report import model_card
+from recipevis.sampling.pipeline import assemble, load_trained
+from stages import publish, run, work_folder
+
+
+def main(config: Config) -> None:
+    """Save the pipeline with its sampling defaults in the work folder, then publish."""
+    sample, trained = config.sample, Path("models/trained")
+    with work_folder("package") as work:
+        backbone = Backbone(Path("models/backbone"), device("cpu"))
+        pipeline = assemble(
+            backbone,
+            *load_trained(trained),
+            config.frames.pixels,
+            config.frames.blank,
+            num_inference_steps=sample.steps,
+            guidance_scale=sample.guidance,
+            image_guidance_scale=sample.image_guidance,
+        )
+        model = work / "recipevis"
+        pipeline.save_pretrained(model)
+        for name in ("training.json", "history.csv"):
+            shutil.copyfile(trained / name, model / name)
+        parameters = json.loads((trained / "parameters.json").read_text(encoding="utf-8"))
+        uses = pipeline.conditioner.uses_text, pipeline.conditioner.uses_image
+        triplets = read_triplets(Path("data/triplets.csv"))
+        model_card.write(model, triplets, backbone.origin, config.dataset.source, parameters, uses)
+        publish("package", model, Path("models/recipevis"))
+
+
+if __name__ == "__main__":
+    run("package", main)
