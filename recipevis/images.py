@@ -1,7 +1,7 @@
 """Image conventions, and the only arithmetic on 255.
 
-Three conventions meet here: images (PIL or uint8 RGB [h, w, 3] in [0, 255]), unit tensors (float32 [b, 3, h, w] in [0, 1])
-and the VAE's (float32 [b, 3, h, w] in [-1, 1]). torch is imported only by the functions that need it.
+Three conventions meet here: images (PIL or uint8 RGB [h, w, 3] in [0, 255]), unit tensors (float32 [b, 3, h, w] in
+[0, 1]) and the VAE's (float32 [b, 3, h, w] in [-1, 1]). torch is imported only by the functions that need it.
 """
 
 from __future__ import annotations
@@ -65,8 +65,8 @@ def as_uint8(image: Any) -> np.ndarray:
         image = image.transpose(1, 2, 0) if image.ndim == 3 else image
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[-1] != 3:
         raise ParameterError(
-            f"image = {getattr(image, 'shape', type(image).__name__)}: must be a PIL image, an array [h, w, 3] or a tensor "
-            "[3, h, w]"
+            f"image = {getattr(image, 'shape', type(image).__name__)}: must be a PIL image, an array [h, w, 3] or a "
+            "tensor [3, h, w]"
         )
     if image.dtype == np.uint8:
         return image

@@ -1,7 +1,7 @@
 """Embed every distinct sentence and frame once with the frozen networks, in fp16.
 
-`data/embeddings/` holds one array for each quantity, with a row for each item, and two lists that name the rows. Row 0 of the
-sentences is the empty sentence (the null condition), row 0 of the images the blank image (before a first step).
+`data/embeddings/` holds one array for each quantity, with a row for each item, and two lists that name the rows. Row 0
+of the sentences is the empty sentence (the null condition), row 0 of the images the blank image (before a first step).
 
     sentences.json  text_tokens [n, t, e]   text_pooled [n, e]   text_projected [n, q]
     images.json     image_tokens [m, p, v]  image_pooled [m, v]  latent_mean, latent_logvar [m, 4, h, w]

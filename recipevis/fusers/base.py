@@ -1,8 +1,8 @@
 """What every fuser shares: its interface, its options, the feed-forward network and cross attention.
 
-Shapes: `b` batch, `t` text tokens, `e` text width, `p` image tokens, `v` image width, `c` condition tokens, `d` condition
-width (the UNet's cross-attention width), `h` hidden width of the feed-forward network. With Stable Diffusion v1-4 and CLIP
-ViT-L/14, t, e, p, v, c, d are 77, 768, 257, 1024, 3, 768.
+Shapes: `b` batch, `t` text tokens, `e` text width, `p` image tokens, `v` image width, `c` condition tokens, `d`
+condition width (the UNet's cross-attention width), `h` hidden width of the feed-forward network. With Stable Diffusion
+v1-4 and CLIP ViT-L/14, t, e, p, v, c, d are 77, 768, 257, 1024, 3, 768.
 
 A fuser is one file in this folder with one subclass of `Fuser` in it. Its name is the file's.
 """
@@ -40,9 +40,9 @@ class Shapes:
 class Fuser(nn.Module):
     """Base class of the fusers.
 
-    A subclass declares its options as arguments of `__init__` after `shapes`, each with a type, a default and, in a pydantic
-    `Field`, its range and description. `hidden` and `residual` are the parameters `fuser_hidden` and `fuser_residual`; any
-    other option is set in `fuser_options`.
+    A subclass declares its options as arguments of `__init__` after `shapes`, each with a type, a default and, in a
+    pydantic `Field`, its range and description. `hidden` and `residual` are the parameters `fuser_hidden` and
+    `fuser_residual`; any other option is set in `fuser_options`.
 
     Attributes:
         uses_text: whether `forward` uses the sentence.

@@ -77,7 +77,8 @@ def predicted_original(scheduler: DDPMScheduler, noisy: Tensor, prediction: Tens
 def amplification(scheduler: DDPMScheduler, timesteps: Tensor) -> Tensor:
     """The factor by which predicted x0 multiplies an error of the prediction, [b].
 
-    It is sqrt(1 - a) / sqrt(a) where the network predicts the noise, sqrt(1 - a) where it predicts v, 1 where it predicts x0.
+    It is sqrt(1 - a) / sqrt(a) where the network predicts the noise, sqrt(1 - a) where it predicts v, 1 where it
+    predicts x0.
     """
     signal, sigma = _coefficients(scheduler, timesteps, 1)
     return {"epsilon": sigma / signal, "v_prediction": sigma, "sample": torch.ones_like(sigma)}[

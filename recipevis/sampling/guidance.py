@@ -17,8 +17,8 @@ def guidance_terms(
 ) -> list[GuidanceTerm]:
     """The forward passes of e(0,0) + s_I [e(I,0) - e(0,0)] + s_T [e(I,T) - e(I,0)].
 
-    Passes with the same conditions are merged, and those of weight zero left out: with s_I = s_T two remain, and the sum is
-    the paper's guidance with one scale.
+    Passes with the same conditions are merged, and those of weight zero left out: with s_I = s_T two remain, and the
+    sum is the paper's guidance with one scale.
 
     Args:
         guidance_scale: s_T, the scale of the sentence.

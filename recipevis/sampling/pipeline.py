@@ -35,8 +35,8 @@ class RecipePipelineOutput(BaseOutput):
     """What `RecipePipeline` returns.
 
     Attributes:
-        images: a list of PIL images; for `output_type` `np` float32 [b, h, w, 3] and for `pt` float32 [b, 3, h, w], both in
-            [0, 1]; for `latent` scaled latents [b, 4, h / 8, w / 8].
+        images: a list of PIL images; for `output_type` `np` float32 [b, h, w, 3] and for `pt` float32 [b, 3, h, w],
+            both in [0, 1]; for `latent` scaled latents [b, 4, h / 8, w / 8].
     """
 
     images: list[Image.Image] | np.ndarray | Tensor
@@ -54,8 +54,8 @@ class RecipePipeline(DiffusionPipeline):
         scheduler: the noise schedule.
         pixels: height and width of an image.
         blank: colour of the image before a first step, `white` or `black`.
-        num_inference_steps, guidance_scale, image_guidance_scale: defaults of `__call__`. The stage `package` sets them to
-            those that the model is evaluated with; the paper's are 50 and 7.5 (A.3).
+        num_inference_steps, guidance_scale, image_guidance_scale: defaults of `__call__`. The stage `package` sets
+            them to those that the model is evaluated with; the paper's are 50 and 7.5 (A.3).
     """
 
     def __init__(
@@ -116,19 +116,19 @@ class RecipePipeline(DiffusionPipeline):
 
         Args:
             prompt: the sentence of one step, or of several.
-            image: the previous image of each prompt: a PIL image, a uint8 array [h, w, 3], a float array [h, w, 3] or tensor
-                [3, h, w] in [0, 1], a batch of arrays or tensors, or a list of any of these. None: a first step, whose
-                previous image is blank.
-            generator: one for all images, or a list of one an image: then an image does not depend on its batch. On the CPU
-                the same numbers are drawn for every device.
+            image: the previous image of each prompt: a PIL image, a uint8 array [h, w, 3], a float array [h, w, 3] or
+                tensor [3, h, w] in [0, 1], a batch of arrays or tensors, or a list of any of these. None: a first
+                step, whose previous image is blank.
+            generator: one for all images, or a list of one an image: then an image does not depend on its batch. On
+                the CPU the same numbers are drawn for every device.
             num_inference_steps: DDPM steps; None: the model's default.
             guidance_scale: scale of the prompt; None: the model's default.
             image_guidance_scale: scale of the previous image; None: the model's default, which may be to equal
                 `guidance_scale`.
             output_type: `pil`, `np`, `pt` or `latent`, see `RecipePipelineOutput`.
             return_dict: False: return a tuple with the images.
-            callback_on_step_end: called after each step with (pipeline, step index, timestep, {"latents": latents}); may
-                return a dictionary with other latents.
+            callback_on_step_end: called after each step with (pipeline, step index, timestep, {"latents": latents});
+                may return a dictionary with other latents.
 
         Raises:
             ParameterError: the number of images or generators does not match the prompts, an image is not of the types

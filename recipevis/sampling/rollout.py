@@ -1,8 +1,8 @@
 """Generate recipes step by step: autoregressively (each step from the image generated before it) and teacher-forced.
 
-Images are saved as PNG, so a previous image is always one that was rounded to uint8, and an interrupted run resumes after
-its last whole batch. The noise of an image depends on the seed and its sample alone: it is the same in every set of images
-and for every fuser.
+Images are saved as PNG, so a previous image is always one that was rounded to uint8, and an interrupted run resumes
+after its last whole batch. The noise of an image depends on the seed and its sample alone: it is the same in every set
+of images and for every fuser.
 """
 
 from collections.abc import Callable, Iterator, Sequence

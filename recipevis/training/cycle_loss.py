@@ -16,7 +16,7 @@ from recipevis.training.clip_preprocessing import ClipPreprocessing, clamp_strai
 
 
 def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None) -> Tensor:
-    """Timesteps at which predicted x0 amplifies an error by at most `max_amplification`, bool [T] on the CPU; None: all."""
+    """Timesteps at which predicted x0 amplifies an error by at most `max_amplification`, bool [T]; None: all."""
     every = torch.arange(scheduler.config.num_train_timesteps)
     limit = float("inf") if max_amplification is None else max_amplification
     return amplification(scheduler, every) <= limit
@@ -25,8 +25,8 @@ def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None
 def sample_weights(eligible: Tensor, priorities: Tensor, images: int | None) -> Tensor:
     """The weight of each sample of the whole batch in L_cyc, float [b].
 
-    At most `images` of the eligible samples are chosen, those with the lowest priority number. Each stands for its share of
-    the eligible ones, so the expected loss is the mean over the whole batch, in which the others count zero.
+    At most `images` of the eligible samples are chosen, those with the lowest priority number. Each stands for its
+    share of the eligible ones, so the expected loss is the mean over the whole batch, in which the others count zero.
 
     Args:
         eligible: bool [b].

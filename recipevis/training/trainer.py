@@ -45,7 +45,8 @@ class Trainer:
     """A training run on one process or several, which can be stopped and resumed.
 
     The processes share a batch, and each works through its share in `settings.accumulation` parts. All of them know the
-    random choices of the whole batch, so the result is that of one process up to rounding. Checkpoints depend on neither
+    random choices of the whole batch, so the result is that of one process up to rounding. Checkpoints depend on
+    neither
     number: a run may resume with others.
 
     Attributes:
@@ -118,7 +119,8 @@ class Trainer:
             work: a folder that survives an interruption.
 
         Returns:
-            the history: a row a step with the columns `HISTORY`; the validation loss is missing where it was not computed.
+            the history: a row a step with the columns `HISTORY`; the validation loss is missing where it was not
+                computed.
 
         Raises:
             ParameterError: a loss is not finite.
