@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 
 from recipevis.core import files
-from recipevis.model.networks import Backbone, clip_configuration
+from recipevis.model.networks import Backbone
+from recipevis.model.shapes import clip_configuration, fuser_shapes, latent_shape, read_configuration
 from recipevis.randomness import numpy_generator
 
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]
@@ -17,11 +18,13 @@ def write(networks: Backbone, condition_tokens: int, pixels: int, folder: Path) 
 
     Args:
         networks: whose shapes the embeddings have.
-        condition_tokens: as in `Backbone.shapes`.
+        condition_tokens: as in `fuser_shapes`.
         pixels: height and width of the frames.
         folder: where the arrays go.
     """
-    shapes, latents, rows = networks.shapes(condition_tokens), networks.latent_shape(pixels), len(_ITEMS)
+    folders = networks.folder, networks.folder / "clip"
+    shapes, rows = fuser_shapes(*folders, condition_tokens), len(_ITEMS)
+    latents = latent_shape(read_configuration(networks.folder / "vae"), pixels)
     random = numpy_generator(0, "probe")
     folder.mkdir(parents=True)
     for name, size in {

@@ -9,7 +9,7 @@ class AttendToImage(Fuser):
     """Text tokens are the queries, image tokens the keys and values; then feed-forward."""
 
     def __init__(self, shapes: Shapes, hidden: Hidden = 768, residual: Residual = True):
-        super().__init__()
+        super().__init__(shapes)
         self.attention = CrossAttention(shapes.text_width, shapes.image_width, shapes.text_width, residual)
         self.feed_forward = FeedForward(shapes.text_tokens * shapes.text_width, hidden, shapes)
 

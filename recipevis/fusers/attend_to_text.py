@@ -9,7 +9,7 @@ class AttendToText(Fuser):
     """Image tokens are the queries, text tokens the keys and values; then feed-forward."""
 
     def __init__(self, shapes: Shapes, hidden: Hidden = 768, residual: Residual = True):
-        super().__init__()
+        super().__init__(shapes)
         self.attention = CrossAttention(shapes.image_width, shapes.text_width, shapes.text_width, residual)
         self.feed_forward = FeedForward(shapes.image_tokens * shapes.text_width, hidden, shapes)
 

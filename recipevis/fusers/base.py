@@ -52,6 +52,10 @@ class Fuser(nn.Module):
     uses_text = True
     uses_image = True
 
+    def __init__(self, shapes: Shapes):
+        super().__init__()
+        self.shapes = shapes
+
     def forward(self, text: Tensor, text_pooled: Tensor, image: Tensor, image_pooled: Tensor) -> Tensor:
         """Fuse text tokens and image tokens into condition tokens.
 

@@ -9,7 +9,7 @@ class Concat(Fuser):
     """Flatten text and image tokens, concatenate them, feed-forward."""
 
     def __init__(self, shapes: Shapes, hidden: Hidden = 768):
-        super().__init__()
+        super().__init__(shapes)
         features = shapes.text_tokens * shapes.text_width + shapes.image_tokens * shapes.image_width
         self.feed_forward = FeedForward(features, hidden, shapes)
 

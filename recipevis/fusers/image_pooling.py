@@ -9,7 +9,7 @@ class ImagePooling(Fuser):
     """Project the pooled image to the text width, add it to every text token, feed-forward."""
 
     def __init__(self, shapes: Shapes, hidden: Hidden = 768):
-        super().__init__()
+        super().__init__(shapes)
         self.project = nn.Linear(shapes.image_width, shapes.text_width)
         self.feed_forward = FeedForward(shapes.text_tokens * shapes.text_width, hidden, shapes)
 

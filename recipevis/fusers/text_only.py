@@ -11,7 +11,7 @@ class TextOnly(Fuser):
     uses_image = False
 
     def __init__(self, shapes: Shapes, hidden: Hidden = 768):
-        super().__init__()
+        super().__init__(shapes)
         self.feed_forward = FeedForward(shapes.text_tokens * shapes.text_width, hidden, shapes)
 
     def forward(self, text: Tensor, text_pooled: Tensor, image: Tensor, image_pooled: Tensor) -> Tensor:

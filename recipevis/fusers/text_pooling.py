@@ -9,7 +9,7 @@ class TextPooling(Fuser):
     """Project the pooled text to the image width, add it to every image token, feed-forward."""
 
     def __init__(self, shapes: Shapes, hidden: Hidden = 768):
-        super().__init__()
+        super().__init__(shapes)
         self.project = nn.Linear(shapes.text_width, shapes.image_width)
         self.feed_forward = FeedForward(shapes.image_tokens * shapes.image_width, hidden, shapes)
 

@@ -90,7 +90,7 @@ class Conditioner(ModelMixin, ConfigMixin):
     ):
         super().__init__()
         shapes = Shapes(text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width)
-        self.fuser = make_fuser(fuser, shapes, options)
+        self.fusion = make_fuser(fuser, shapes, options)
         # `baseline` has no weights, but diffusers needs a tensor to save a file and to tell the device
         self.register_buffer("marker", torch.zeros(()))
 
@@ -107,5 +107,5 @@ class Conditioner(ModelMixin, ConfigMixin):
     def forward(self, embeddings: StepEmbeddings) -> Conditions:
         """The conditions of a batch."""
         return Conditions(
-            self.fuser(embeddings.text, embeddings.text_pooled, embeddings.image, embeddings.image_pooled)
+            self.fusion(embeddings.text, embeddings.text_pooled, embeddings.image, embeddings.image_pooled)
         )

@@ -144,7 +144,8 @@ class RecipePipeline(DiffusionPipeline):
         prompts = [prompt] if isinstance(prompt, str) else list(prompt)
         if output_type not in _OUTPUT_TYPES:
             raise ParameterError(f"output_type = {output_type!r}: must be one of {', '.join(_OUTPUT_TYPES)}")
-        if not 0 < steps <= (most := self.scheduler.config.num_train_timesteps):
+        most = self.scheduler.config.num_train_timesteps
+        if not 0 < steps <= most:
             raise ParameterError(f"num_inference_steps = {steps}: must be 1 to {most}, the noise schedule's length")
         if isinstance(generator, list) and len(generator) != len(prompts):
             raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")

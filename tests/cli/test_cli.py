@@ -2,7 +2,6 @@ import os
 import subprocess
 import sys
 import types
-from dataclasses import asdict
 
 import numpy as np
 import pytest
@@ -126,12 +125,12 @@ def test_a_byte_order_mark_is_no_part_of_a_sentence(tmp_path):
 @pytest.fixture(scope="module")
 def model(tmp_path_factory, tiny_backbone):
     """A real, small, untrained model as the stage `train` saves it."""
-    from recipevis.model.conditions import Conditioner
     from recipevis.model.networks import Backbone
     from recipevis.sampling.pipeline import assemble
+    from recipevis.training.trainer import new_conditioner
 
     folder, backbone = tmp_path_factory.mktemp("networks"), Backbone(tiny_backbone)
-    conditioner = Conditioner("attend_to_image", 16, True, **asdict(backbone.shapes(condition_tokens=3)))
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 16}, 3, seed=0)
     assemble(backbone, conditioner, backbone.unet, 64, "white").save_pretrained(folder / "recipevis")
     return folder / "recipevis"
 

@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from recipevis import images
 from recipevis.core import processes
 from recipevis.embeddings import writer
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError
 from recipevis.model.networks import Backbone
 
@@ -105,13 +105,14 @@ ON_TWO = """
 import json
 import time
 
-from recipevis import embeddings, processes, store
-from recipevis.backbone import Backbone
+from recipevis.core import files, processes
+from recipevis.embeddings import writer
+from recipevis.model.networks import Backbone
 from tests.embeddings.test_writer import BLANK, SENTENCES
 
-folder, write = processes.given_folder(), store.write_json
+folder, write = processes.given_folder(), files.write_json
 if not processes.rank():  # the one that clears the counts comes late
-    store.write_json = lambda *arguments: (time.sleep(1), write(*arguments))
+    files.write_json = lambda *arguments: (time.sleep(1), write(*arguments))
 pictures = json.loads((folder / "pictures.json").read_text())
 writer.embed(SENTENCES, pictures, Backbone(folder / "backbone"), BLANK, 1, folder / "cache")
 """

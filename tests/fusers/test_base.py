@@ -6,12 +6,24 @@ import numpy as np
 import pytest
 import torch
 
-from recipevis.fusers.base import FUSERS, HEADS, Shapes, count_weights, hidden_width
+from recipevis.config import FUSERS
+from recipevis.errors import ParameterError
+from recipevis.fusers.base import (
+    HEADS,
+    Shapes,
+    check_options,
+    count_weights,
+    declared_options,
+    fuser_class,
+    make_fuser,
+    matched_hidden,
+    select_options,
+)
 
 SHAPES = Shapes(text_tokens=5, text_width=16, image_tokens=7, image_width=12, condition_tokens=3, condition_width=16)
 PAPER = Shapes(77, 768, 257, 1024, 3, 768)
 HIDDEN, BATCH = 9, 2
-# Those computed a second time here, by hand. What else is in FUSERS has the other tests.
+# Fusers with a second computation below. The other tests take up every fuser.
 BY_HAND = (
     "baseline",
     "concat",
@@ -33,7 +45,8 @@ def inputs() -> tuple[torch.Tensor, ...]:
 
 def made(name: str, residual: bool = True) -> torch.nn.Module:
     torch.manual_seed(0)
-    return FUSERS[name](SHAPES, HIDDEN, residual).double()
+    options = select_options(name, {"hidden": HIDDEN, "residual": residual}, {})
+    return make_fuser(name, SHAPES, options).double()
 
 
 def linear(layer: torch.nn.Linear, vector: np.ndarray) -> np.ndarray:
@@ -106,16 +119,16 @@ def test_fuser_equals_a_loop(name, residual, inputs):
 
 
 @pytest.mark.parametrize("name", FUSERS)
-def test_flags_say_what_a_fuser_sees(name, inputs):
+def test_flags_say_what_a_fuser_uses(name, inputs):
     fuser, (text, text_pooled, image, image_pooled) = made(name), inputs
     changed_text = fuser(text + 1, text_pooled - 1, image, image_pooled)
     changed_image = fuser(text, text_pooled, image + 1, image_pooled - 1)
     fused = fuser(*inputs)
-    assert torch.equal(fused, changed_text) != fuser.sees_text
-    assert torch.equal(fused, changed_image) != fuser.sees_image
+    assert torch.equal(fused, changed_text) != fuser.uses_text
+    assert torch.equal(fused, changed_image) != fuser.uses_image
 
 
-@pytest.mark.parametrize("name", [name for name, fuser in FUSERS.items() if fuser.sees_text])
+@pytest.mark.parametrize("name", [name for name in FUSERS if fuser_class(name).uses_text])
 def test_two_sentences_differ_when_the_image_is_dropped(name, inputs):
     text, text_pooled, image, image_pooled = inputs
     fused = made(name)(text, text_pooled, torch.zeros_like(image), torch.zeros_like(image_pooled))
@@ -156,18 +169,50 @@ def test_weights_at_the_papers_sizes():
         "text_only": forward(t * e),
         "image_only": forward(p * v),
     }
-    assert {name: count_weights(name, PAPER, 768) for name in BY_HAND} == by_hand
+    assert {name: weights(name, 768) for name in BY_HAND} == by_hand
+
+
+def weights(name: str, hidden: int) -> int:
+    with torch.device("meta"):
+        return count_weights(make_fuser(name, PAPER, select_options(name, {"hidden": hidden}, {})))
 
 
 def test_matched_widths_have_as_many_weights_as_attend_to_image():
-    wanted = count_weights("attend_to_image", PAPER, 768)
-    assert hidden_width("attend_to_image", PAPER, "matched") == 768
+    wanted = weights("attend_to_image", 768)
+    assert matched_hidden("attend_to_image", PAPER, {}) == 768
     for name in set(FUSERS) - {"baseline"}:
-        weights = count_weights(name, PAPER, hidden_width(name, PAPER, "matched"))
-        assert abs(weights / wanted - 1) < 0.005, name
-    assert hidden_width("concat", PAPER, 32) == 32
+        assert abs(weights(name, matched_hidden(name, PAPER, {})) / wanted - 1) < 0.005, name
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
-    with pytest.raises(ValueError, match="multiple"):
-        FUSERS["attend_to_text"](Shapes(5, 12, 7, 12, 3, 12), 4, True)
+    with pytest.raises(ValueError, match="12"):
+        make_fuser("attend_to_text", Shapes(5, 12, 7, 12, 3, 12), {"hidden": 4})
+
+
+@pytest.mark.parametrize("name", FUSERS)
+def test_options_have_defaults_and_descriptions(name):
+    options = check_options(name, {})
+    assert make_fuser(name, SHAPES, options)
+    assert all(field.description for field in declared_options(name).model_fields.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("attend_to_image", {"heads": 4}),
+        ("concat", {"residual": True}),
+        ("concat", {"hidden": 0}),
+        ("concat", {"hidden": "4"}),
+        ("baseline", {"hidden": 4}),
+    ],
+)
+def test_an_option_that_is_not_declared_or_out_of_range_is_refused(name, options):
+    with pytest.raises(ParameterError, match=next(iter(options))):
+        make_fuser(name, SHAPES, options)
+
+
+def test_a_fuser_gets_the_common_options_that_it_declares():
+    common = {"hidden": 4, "residual": False}
+    assert select_options("concat", common, {}) == {"hidden": 4}
+    assert select_options("attend_to_text", common, {}) == common
+    assert select_options("baseline", common, {"own": 1}) == {"own": 1}

@@ -10,11 +10,14 @@ from safetensors.torch import load_file, save_file
 
 from recipevis.config import BackboneConfig, HubModelConfig, load
 from recipevis.errors import InputError
+from recipevis.evaluation.encoders import ClipImages
 from recipevis.fusers.base import Shapes
 from recipevis.model.backbone import kitchen
 from recipevis.model.backbone.base import make, source_of
 from recipevis.model.backbone.encoder import fetch_encoder
-from recipevis.model.networks import Backbone, ClipImages, check_fit, encode_images, encode_sentences
+from recipevis.model.networks import Backbone, encode_images, encode_sentences
+from recipevis.model.schedule import load_scheduler
+from recipevis.model.shapes import fuser_shapes
 from tests.conftest import ROOT, TINY, make_untrained
 
 
@@ -35,7 +38,7 @@ def of_folder(folder) -> BackboneConfig:
 
 
 def test_shapes_come_from_the_configurations(tiny_backbone):
-    assert Backbone(tiny_backbone).shapes(3) == Shapes(12, 16, 2 * 2 + 1, 24, 3, 16)
+    assert fuser_shapes(tiny_backbone, tiny_backbone / "clip", 3) == Shapes(12, 16, 2 * 2 + 1, 24, 3, 16)
 
 
 def test_random_networks_are_always_the_same(tiny_backbone, tmp_path):
@@ -63,7 +66,7 @@ def test_shapes_that_no_network_can_have_are_refused(tmp_path, file, values, nam
 
 def test_shapes_of_untrained_networks_are_known_before_they_are_made(tiny_backbone, tmp_path):
     folders = source_of(settings(source="random", random=str(TINY))).configurations()
-    assert check_fit(*folders, 3) == Backbone(tiny_backbone).shapes(3)
+    assert fuser_shapes(*folders, 3) == fuser_shapes(tiny_backbone, tiny_backbone / "clip", 3)
     missing = source_of(settings(source="random", random=str(tmp_path / "absent")))
     assert missing.check().state == "missing"
     with pytest.raises(InputError, match="absent"):
@@ -197,8 +200,8 @@ def test_a_configuration_that_lacks_a_key_is_told(folder, tmp_path, file, key, m
     [
         ("tokenizer/tokenizer.json", "holds no tokenizer"),
         ("clip/tokenizer.json", "holds no tokenizer"),
-        ("clip/preprocessor_config.json", "no readable configuration"),
-        ("scheduler/scheduler_config.json", "no readable noise schedule"),
+        ("clip/preprocessor_config.json", "readable configuration"),
+        ("scheduler/scheduler_config.json", "readable noise schedule"),
     ],
 )
 def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
@@ -210,9 +213,9 @@ def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
 @pytest.mark.parametrize(
     ("file", "values", "message"),
     [
-        ("scheduler/scheduler_config.json", {"beta_schedule": "steep"}, "no readable noise schedule: steep"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": "many"}, "no readable noise schedule"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "no readable noise schedule"),
+        ("scheduler/scheduler_config.json", {"beta_schedule": "steep"}, "steep"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": "many"}, "readable noise schedule"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "readable noise schedule"),
         ("scheduler/scheduler_config.json", {"prediction_type": "x0"}, "'x0'; must be epsilon, v_prediction or sample"),
         ("clip/preprocessor_config.json", {"crop_size": 32}, "images, 32x32, do not fit CLIP's, 16x16"),
         ("clip/preprocessor_config.json", {"size": "large"}, "can't prepare an image"),
@@ -247,7 +250,7 @@ def test_an_encoder_without_a_tower_is_refused(folder, tmp_path, tower):
 
 @pytest.mark.parametrize(
     ("file", "message"),
-    [("tokenizer.json", "holds no tokenizer"), ("preprocessor_config.json", "no readable configuration")],
+    [("tokenizer.json", "holds no tokenizer"), ("preprocessor_config.json", "readable configuration")],
 )
 def test_an_encoder_without_its_files_is_refused(folder, tmp_path, file, message):
     (folder / "clip" / file).unlink()
@@ -264,7 +267,7 @@ def test_an_encoder_must_be_a_clip_and_pinned(folder, tmp_path):
 
 
 def test_a_missing_folder_is_told(tmp_path):
-    with pytest.raises(InputError, match="no readable configuration"):
+    with pytest.raises(InputError, match="readable configuration"):
         make(of_folder(tmp_path / "nowhere"), tmp_path / "backbone")
 
 
@@ -307,7 +310,7 @@ def test_the_package_ships_the_kitchens_networks(tmp_path):
     make(settings(source="kitchen"), tmp_path / "backbone")
     backbone = Backbone(tmp_path / "backbone")
     assert backbone.origin["source"] == "kitchen"
-    assert backbone.scheduler.config.rescale_betas_zero_snr
+    assert load_scheduler(backbone.folder / "scheduler").config.rescale_betas_zero_snr
     fetch_encoder("kitchen", None, tmp_path / "encoder")
     assert ClipImages(tmp_path / "encoder", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 96)
     shipped = [path for path in kitchen.NETWORKS.rglob("*") if path.suffix in (".safetensors", ".json")]

@@ -17,10 +17,11 @@ from PIL import Image
 from recipevis import images
 from recipevis.config import Config, load
 from recipevis.embeddings import writer
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import Shapes
 from recipevis.model.backbone import random, untrained
 from recipevis.model.networks import Backbone
+from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import generator
 from recipevis.sampling.pipeline import assemble
 from recipevis.training.trainer import new_conditioner, new_trainer
@@ -48,7 +49,7 @@ def table(paper, tmp_path_factory) -> pd.DataFrame:
     for subset in ("training", "validation"):
         path = str(folder / f"{subset}.png")
         picture = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        images.square(Image.fromarray(picture), paper.frames.pixels, "squash").save(path)
+        Image.fromarray(picture).resize((paper.frames.pixels, paper.frames.pixels)).save(path)
         rows.append((subset, f"add the {subset} salt", path, ""))
     return pd.DataFrame(rows, columns=["subset", "sentence", "image", "previous_image"])
 
@@ -63,7 +64,9 @@ def test_weights_are_as_many_as_published():
 
 def test_embeds_trains_and_draws(paper, backbone_folder, table, tmp_path):
     backbone = Backbone(backbone_folder)
-    assert backbone.shapes(paper.condition_tokens) == Shapes(77, 768, 257, 1024, 3, 768)
+    assert fuser_shapes(backbone_folder, backbone_folder / "clip", paper.condition_tokens) == Shapes(
+        77, 768, 257, 1024, 3, 768
+    )
     blank = images.blank(paper.frames.pixels, paper.frames.blank)
     writer.embed(table["sentence"], table["image"], backbone, blank, 3, tmp_path / "cache")
     cache = Embeddings(tmp_path / "cache")
@@ -75,7 +78,7 @@ def test_embeds_trains_and_draws(paper, backbone_folder, table, tmp_path):
     kept = {"dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}  # so that the one sample takes part
     settings = paper.train.model_copy(update={"batch_size": 1, "validation_images": 1, "precision": "fp32"} | kept)
     cycle = paper.cycle.model_copy(update={"max_amplification": None})
-    conditioner = new_conditioner(backbone, "attend_to_image", 64, True, paper.condition_tokens, 0)
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 64}, paper.condition_tokens, 0)
     AcceleratorState._reset_state()
     trainer = new_trainer(backbone, conditioner, table, cache, settings, cycle, paper.frames.pixels, paper.seed)
     for step in range(2):
@@ -90,5 +93,5 @@ def test_embeds_trains_and_draws(paper, backbone_folder, table, tmp_path):
     gc.collect()
 
     pipeline = assemble(backbone, conditioner, backbone.unet, paper.frames.pixels, paper.frames.blank)
-    drawn = pipeline(["add the salt"], [blank], [generator(0)], 2, paper.sample.guidance)
-    assert drawn.shape == (1, 256, 256, 3)
+    generated = pipeline("add the salt", generator=generator(0), num_inference_steps=2)
+    assert generated.images[0].size == (256, 256)

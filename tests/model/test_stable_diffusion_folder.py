@@ -20,10 +20,12 @@ from transformers import CLIPImageProcessorPil
 from recipevis.config import load
 from recipevis.model.backbone.base import make
 from recipevis.model.networks import Backbone, encode_sentences
+from recipevis.model.schedule import load_scheduler
 from recipevis.randomness import generator
 from recipevis.sampling import rollout
 from recipevis.sampling.pipeline import assemble
-from recipevis.training import trainer
+from recipevis.training.cycle_loss import make_cycle_loss
+from recipevis.training.trainer import new_conditioner
 from tests.conftest import ROOT, TINY, make_untrained
 
 TOKENS = 12
@@ -175,19 +177,21 @@ def test_images_are_prepared_as_by_a_processor_with_the_same_sizes(backbone):
     modern = CLIPImageProcessorPil(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
     ours, expected = (p(picture, return_tensors="pt").pixel_values for p in (backbone.processor, modern))
     assert torch.equal(ours, expected)
-    assert backbone.differentiable_preprocessing(32)(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 16, 16)
+    cycle = make_cycle_loss(backbone, load_scheduler(backbone.folder / "scheduler"), 32, None)
+    assert cycle.preprocessing(torch.zeros(1, 3, 32, 32)).shape == (1, 3, 16, 16)
 
 
 def test_the_schedule_predicts_noise_unclipped_from_step_981(backbone):
-    config = backbone.scheduler.config
+    scheduler = load_scheduler(backbone.folder / "scheduler")
+    config = scheduler.config
     assert (config.prediction_type, config.clip_sample, config.thresholding) == ("epsilon", False, False)
-    backbone.scheduler.set_timesteps(50)
-    assert backbone.scheduler.timesteps[0] == 981
+    scheduler.set_timesteps(50)
+    assert scheduler.timesteps[0] == 981
     assert backbone.vae.config.scaling_factor == 0.18215
 
 
 def test_a_pipeline_of_it_is_saved_and_draws_the_same(backbone, tmp_path):
-    conditioner = trainer.new_conditioner(backbone, "attend_to_image", 4, True, 3, seed=0)
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 4}, 3, seed=0)
     pipeline = assemble(backbone, conditioner, backbone.unet, pixels=32, blank="white")
     pipeline.save_pretrained(tmp_path / "model")
     again = rollout.load_pipeline(tmp_path / "model", "cpu")

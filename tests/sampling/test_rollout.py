@@ -1,33 +1,18 @@
-"""The rollout: which steps are drawn, from which image, in which batch; the saved pipeline."""
+"""The rollout: which steps are generated, from which image, in which batch."""
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
 import pytest
 import torch
 from PIL import Image
-from safetensors.torch import load_file, save_file
 
 from recipevis import images
 from recipevis.data.tables import samples
 from recipevis.data.tables.recipes import Recipe, Step
-from recipevis.errors import InputError, ParameterError
-from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
-from recipevis.randomness import generator
 from recipevis.sampling import rollout
-from recipevis.sampling.pipeline import assemble
-
-
-@pytest.fixture
-def pipeline(tiny_backbone):
-    backbone = Backbone(tiny_backbone)
-    torch.manual_seed(0)
-    conditioner = Conditioner("attend_to_image", 4, True, **asdict(backbone.shapes(3)))
-    pipeline = assemble(backbone, conditioner, backbone.unet, pixels=32, blank="white")
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
 
 
 @pytest.fixture
@@ -60,18 +45,22 @@ def triplets(recipes, tmp_path) -> pd.DataFrame:
 
 @dataclass
 class Recorder:
-    """Draws nothing: a picture's colour is the number of the call, and remembers what it was shown."""
+    """Stands for a sampler: an image's colour is the number of the call; remembers what it was given."""
 
     pipeline: object
     seed: int = 0
-    steps: int = 1
-    guidance: float = 1.0
-    image_guidance: float | None = None
     calls: list = field(default_factory=list)
 
-    def draw(self, keys, sentences, previous):
-        self.calls.append((list(keys), list(sentences), [np.array(picture) for picture in previous]))
-        return np.full((len(keys), 32, 32, 3), len(self.calls), np.uint8)
+    def generate(self, keys, prompts, previous):
+        previous = [None if image is None else np.array(image) for image in previous]
+        self.calls.append((list(keys), list(prompts), previous))
+        return [np.full((32, 32, 3), len(self.calls), np.uint8) for _ in keys]
+
+
+@pytest.fixture
+def one_at_a_time(monkeypatch):
+    """Chains of batches run in turn, so that calls have an order."""
+    monkeypatch.setattr(rollout, "threads", lambda device: 1)
 
 
 def test_plan_keeps_unscored_steps_and_leaves_out_recipes_without_any_frame(recipes, triplets):
@@ -85,156 +74,112 @@ def test_plan_keeps_unscored_steps_and_leaves_out_recipes_without_any_frame(reci
     assert list(table) == samples.COLUMNS
 
 
-def drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, folder, batch_size=16):
-    recorder, untouched = Recorder(pipeline), Recorder(pipeline)
-    monkeypatch.setattr(rollout, "_text_to_image", lambda sampler, backbone: untouched)
-    table = rollout.plan(recipes, triplets, None)
-    rollout.draw_all(table, recorder, Backbone(tiny_backbone), batch_size, folder)
-    return table, recorder, untouched
+@pytest.fixture
+def generated(recipes, triplets, pipeline, tmp_path, one_at_a_time):
+    """A function: generate with a recorder; returns the plan and the recorder."""
+
+    def run(recipes=recipes, batch_size=16):
+        recorder, table = Recorder(pipeline), rollout.plan(recipes, triplets, None)
+        rollout.generate_with_model(table, recorder, batch_size, tmp_path / "samples")
+        return table, recorder
+
+    return run
 
 
-def test_each_step_is_drawn_from_the_one_drawn_before(
-    monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path
-):
-    table, recorder, _ = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path / "samples")
+def test_each_step_is_generated_from_the_one_before(generated, triplets):
+    table, recorder = generated()
     keys = [call[0] for call in recorder.calls]
     assert keys[:4] == [["a_00", "b_00", "c_00"], ["a_01", "b_01", "c_01"], ["a_02", "c_02"], ["c_03"]]
-    colours = [[int(picture.flat[0]) for picture in call[2]] for call in recorder.calls[:4]]
-    assert colours == [[255] * 3, [1] * 3, [2] * 2, [3]]  # the blank one, then what the call before drew
+    assert recorder.calls[0][2] == [None] * 3
+    colours = [[int(image.flat[0]) for image in call[2]] for call in recorder.calls[1:4]]
+    assert colours == [[1] * 3, [2] * 2, [3]]  # what the call before has generated
     assert keys[4] == table[table["scored"] == 1]["sample_id"].tolist()
     for key, sentence, previous in zip(*recorder.calls[4], strict=True):
         row = triplets.set_index("sample_id").loc[key]
         assert sentence == row["sentence"]
-        true = images.read(row["previous_image"]) if row["previous_image"] else images.blank(32, "white")
-        assert np.array_equal(previous, true)
+        if row["previous_image"]:
+            assert np.array_equal(previous, images.read(row["previous_image"]))
+        else:
+            assert previous is None
 
 
-def test_the_wrong_image_is_one_of_another_recipe(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
-    table, recorder, _ = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path / "samples")
+def test_the_wrong_image_is_one_of_another_recipe(generated):
+    table, recorder = generated()
     scored = table[table["scored"] == 1]
     assert recorder.calls[5][:2] == (scored["sample_id"].tolist(), scored["sentence"].tolist())
     own = {video: [images.read(path) for path in rows["image"]] for video, rows in scored.groupby("video_id")}
-    for video, shown in zip(scored["video_id"], recorder.calls[5][2], strict=True):
-        assert not any(np.array_equal(shown, frame) for frame in own[video])
-        assert any(np.array_equal(shown, frame) for other in own.keys() - {video} for frame in own[other])
+    for video, given in zip(scored["video_id"], recorder.calls[5][2], strict=True):
+        assert not any(np.array_equal(given, frame) for frame in own[video])
+        assert any(np.array_equal(given, frame) for other in own.keys() - {video} for frame in own[other])
 
 
-def test_a_single_recipe_has_no_wrong_image(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
-    drawn(monkeypatch, recipes[:2], triplets, pipeline, tiny_backbone, tmp_path / "samples")
-    assert not (tmp_path / "samples" / "wrong_previous").exists()
+def test_a_single_recipe_has_no_wrong_image(generated, recipes, tmp_path):
+    generated(recipes[:2])
+    assert not list((tmp_path / "samples").glob("wrong_previous/*"))
 
 
-def test_what_lies_on_disk(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
-    table, *_ = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path / "samples")
+def test_files_of_the_model(generated, tmp_path):
+    table, _ = generated()
     scored = sorted(table[table["scored"] == 1]["sample_id"])
-    for way, keys in {
-        "autoregressive": sorted(table["sample_id"]),
-        "teacher_forced": scored,
-        "wrong_previous": scored,
-        "untouched_backbone": scored,
-        "vae_round_trip": scored,
-    }.items():
-        assert sorted(path.stem for path in (tmp_path / "samples" / way).iterdir()) == keys
-    backbone = Backbone(tiny_backbone)
-    picture = images.read(table[table["scored"] == 1].iloc[0]["image"])
+    sets = {"autoregressive": sorted(table["sample_id"]), "teacher_forced": scored, "wrong_previous": scored}
+    for name, keys in sets.items():
+        assert sorted(path.stem for path in (tmp_path / "samples" / name).iterdir()) == keys
+
+
+def test_baselines(recipes, triplets, tiny_backbone, tmp_path):
+    """The untouched backbone sees no image; the round trip equals the VAE's own answer."""
+    backbone, table = Backbone(tiny_backbone), rollout.plan(recipes, triplets, None)
+    sampler = rollout.Sampler(rollout.untouched_backbone(backbone, 32, "white"), 0, 2, 1.0)
+    rollout.generate_baselines(table, sampler, 16, tmp_path / "samples")
+    scored = table[table["scored"] == 1]
+    for name in ("untouched_backbone", "vae_round_trip"):
+        there = sorted(path.stem for path in (tmp_path / "samples" / name).iterdir())
+        assert there == sorted(scored["sample_id"])
+    row = scored.iloc[1]
     with torch.no_grad():
-        latents = backbone.vae.encode(images.to_vae([picture])).latent_dist.mean
+        latents = backbone.vae.encode(images.to_vae([images.read(row["image"])])).latent_dist.mean
         decoded = images.from_vae(backbone.vae.decode(latents).sample)[0]
-    there = images.read(tmp_path / "samples" / "vae_round_trip" / f"{scored[0]}.png").astype(int)
-    assert np.abs(there - decoded).max() <= 1
+    saved = images.read(tmp_path / "samples" / "vae_round_trip" / f"{row['sample_id']}.png").astype(int)
+    assert np.abs(saved - decoded).max() <= 1
+    alone = sampler.generate([row["sample_id"]], [row["sentence"]], [None])[0].astype(int)
+    saved = images.read(tmp_path / "samples" / "untouched_backbone" / f"{row['sample_id']}.png")
+    assert np.abs(alone - saved).max() <= 1  # another batch size may round differently
 
 
-def test_whole_batches_are_not_drawn_again(monkeypatch, recipes, triplets, pipeline, tiny_backbone, tmp_path):
-    folder = tmp_path / "samples"
-    *_, first, _ = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, folder, batch_size=2)
-    (folder / "autoregressive" / "b_01.png").unlink()
-    _, second, untouched = drawn(monkeypatch, recipes, triplets, pipeline, tiny_backbone, folder, batch_size=2)
+def test_whole_batches_are_not_generated_again(generated, tmp_path):
+    _, first = generated(batch_size=2)
+    (tmp_path / "samples" / "autoregressive" / "b_01.png").unlink()
+    _, second = generated(batch_size=2)
     assert [call[0] for call in second.calls] == [["a_01", "b_01"]]
-    assert not untouched.calls
     assert len(first.calls) == 6 + 4 + 4
 
 
+def test_threads_change_no_image(recipes, triplets, pipeline, tmp_path, monkeypatch):
+    """On four threads, which share one pipeline, as on one."""
+    table, sets = rollout.plan(recipes, triplets, None), []
+    for count in (1, 4):
+        monkeypatch.setattr(rollout, "threads", lambda device, count=count: count)
+        rollout.generate_with_model(table, rollout.Sampler(pipeline, 0, 2, 2.0), 2, tmp_path / str(count))
+        files = sorted((tmp_path / str(count)).rglob("*.png"))
+        sets.append({path.relative_to(tmp_path / str(count)): path.read_bytes() for path in files})
+    assert sets[0] == sets[1]
+    assert len(sets[0]) == 9 + 7 + 7
+
+
 def test_noise_depends_on_seed_and_sample_alone(pipeline):
-    sampler = rollout.Sampler(pipeline, 0, 2, 2.0, None)
-    blank = pipeline.blank_image
-    together = sampler.draw(["x", "y"], ["add salt", "stir"], [blank, blank])
-    alone = sampler.draw(["y"], ["stir"], [blank])
-    assert np.abs(together[1].astype(int) - alone[0]).max() <= 1  # another batch size may round otherwise
-    other_seed = rollout.Sampler(pipeline, 1, 2, 2.0, None).draw(["y"], ["stir"], [blank])
+    sampler = rollout.Sampler(pipeline, 0, 2, 2.0)
+    together = sampler.generate(["x", "y"], ["add salt", "stir"], [None, None])
+    alone = sampler.generate(["y"], ["stir"], [None])
+    assert np.abs(together[1].astype(int) - alone[0]).max() <= 1  # another batch size may round differently
+    other_seed = rollout.Sampler(pipeline, 1, 2, 2.0).generate(["y"], ["stir"], [None])
     assert np.abs(other_seed[0].astype(int) - alone[0]).max() > 1
 
 
-def test_guidance_of_one_is_one_conditional_pass(pipeline):
-    """Drawn by hand: the scheduler's steps with the conditional prediction alone."""
-    blank, sentences = pipeline.blank_image, ["add salt"]
-    got = pipeline(sentences, [blank], [generator(0, "k")], steps=3, guidance=1.0)[0]
-    random = generator(0, "k")
-    latents = torch.randn((4, 4, 4), generator=random)[None]
-    condition = pipeline.conditioner(pipeline._embed(sentences, [blank]))
-    pipeline.scheduler.set_timesteps(3)
-    with torch.no_grad():
-        for timestep in pipeline.scheduler.timesteps:
-            prediction = pipeline.unet(latents, timestep, encoder_hidden_states=condition).sample
-            latents = pipeline.scheduler.step(prediction, timestep, latents, generator=random).prev_sample
-    assert np.array_equal(got, pipeline.decode(latents)[0])
-
-
-def test_a_saved_pipeline_draws_the_same(pipeline, tmp_path):
-    pipeline.save_pretrained(tmp_path / "model")
-    again = rollout.load_pipeline(tmp_path / "model", "cpu")
-    assert (again.config.pixels, again.config.blank) == (32, "white")
-    sentences = ["put the pan on the stove", "add oil", "fry the egg"]
-    one, other = (list(rollout.draw_recipe(rollout.Sampler(p, 0, 2, 2.0, None), sentences)) for p in (pipeline, again))
-    assert np.abs(np.array(one).astype(int) - np.array(other)).max() <= 1  # loaded weights lie otherwise in memory
-    assert len(one) == 3
-    assert not list((tmp_path / "model").rglob("*.bin"))
-
-
-def test_draw_recipe_shows_each_step_the_picture_before(pipeline):
+def test_a_recipe_is_generated_from_its_own_images(pipeline):
     recorder = Recorder(pipeline)
-    list(rollout.draw_recipe(recorder, ["one", "two", "three"]))
-    assert [int(call[2][0].flat[0]) for call in recorder.calls] == [255, 1, 2]
-
-
-def test_a_folder_that_is_no_model_is_told(tmp_path, pipeline):
-    with pytest.raises(InputError, match="not a RecipeVis model"):
-        rollout.load_pipeline(tmp_path, "cpu")
-    pipeline.save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").unlink()
-    with pytest.raises(InputError, match="not a whole RecipeVis model"):
-        rollout.load_pipeline(tmp_path / "model", "cpu")
-
-
-@pytest.mark.parametrize("part", ["conditioner", "unet", "vae"])
-def test_a_model_with_broken_weights_is_told(tmp_path, pipeline, part):
-    pipeline.save_pretrained(tmp_path / "model")
-    path = tmp_path / "model" / part / "diffusion_pytorch_model.safetensors"
-    weights = load_file(path)
-    name = min(weights)
-    save_file({key: w for key, w in weights.items() if key != name}, path, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=f"{part} lacks the weight {name}"):
-        rollout.load_pipeline(tmp_path / "model", "cpu")
-    path.write_bytes(b"no safetensors")
-    with pytest.raises(InputError, match="not a whole RecipeVis model"):
-        rollout.load_pipeline(tmp_path / "model", "cpu")
-
-
-def test_a_model_with_broken_text_weights_is_told(tmp_path, pipeline):
-    """transformers lets the safetensors library's own error through."""
-    pipeline.save_pretrained(tmp_path / "model")
-    (tmp_path / "model" / "text_encoder" / "model.safetensors").write_bytes(b"no safetensors")
-    with pytest.raises(InputError, match="not a whole RecipeVis model"):
-        rollout.load_pipeline(tmp_path / "model", "cpu")
-
-
-def test_a_model_with_a_fuser_from_elsewhere_is_told(tmp_path, pipeline):
-    pipeline.save_pretrained(tmp_path / "model")
-    config = tmp_path / "model" / "conditioner" / "config.json"
-    config.write_text(config.read_text().replace("attend_to_image", "mean"))
-    with pytest.raises(InputError, match="its fuser 'mean' is not here; there are baseline, concat"):
-        rollout.load_pipeline(tmp_path / "model", "cpu")
-
-
-def test_more_steps_than_the_schedule_has_are_refused(pipeline):
-    with pytest.raises(ParameterError, match="1000"):
-        pipeline(["stir"], [pipeline.blank_image], [generator(0)], steps=1001)
+    list(rollout.generate_recipe(recorder, ["one", "two", "three"]))
+    assert [image if image is None else int(image.flat[0]) for call in recorder.calls for image in call[2]] == [
+        None,
+        1,
+        2,
+    ]

@@ -12,7 +12,7 @@ from PIL import Image
 from recipevis import images
 from recipevis.config import load
 from recipevis.embeddings import writer
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
 from recipevis.evaluation import metrics
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
@@ -47,7 +47,7 @@ def test_four_triplets_are_drawn_back(root, tmp_path):
     settings = parameters.train.model_copy(
         update={"steps": 300, "batch_size": 8, "dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}
     )
-    conditioner = new_conditioner(backbone, "attend_to_image", parameters.fuser_hidden, True, 3, seed=0)
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": parameters.fuser_hidden}, 3, seed=0)
     cycle = parameters.cycle.model_copy(update={"weight": 0.0})
     AcceleratorState._reset_state()
     cache = Embeddings(tmp_path / "cache")
@@ -59,11 +59,12 @@ def test_four_triplets_are_drawn_back(root, tmp_path):
     true, previous = ([images.read(path) for path in four[name]] for name in ("image", "previous_image"))
     pipeline = assemble(backbone, conditioner, backbone.unet, pixels, blank)
     generators = [generator(0, "overfit", number) for number in range(4)]
-    drawn = pipeline(list(four["sentence"]), previous, generators, parameters.sample.steps, guidance=1.0)
+    steps = parameters.sample.steps
+    drawn = pipeline(list(four["sentence"]), previous, generators, num_inference_steps=steps, guidance_scale=1.0).images
     with torch.no_grad():
         known = images.from_vae(backbone.vae.decode(backbone.vae.encode(images.to_vae(true)).latent_dist.mean).sample)
     reached, ceiling, copied = (
-        np.mean([metrics.psnr(picture, frame) for picture, frame in zip(pictures, true, strict=True)])
+        np.mean([metrics.psnr(picture, frame) for picture, frame in zip(map(np.asarray, pictures), true, strict=True)])
         for pictures in (drawn, known, previous)
     )
     print(f"drawn {reached:.1f} dB, through the VAE {ceiling:.1f}, the picture before {copied:.1f}")

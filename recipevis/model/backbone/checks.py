@@ -8,8 +8,8 @@ from safetensors import SafetensorError
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer, PreTrainedModel
 
 from recipevis.errors import InputError
-from recipevis.model.networks import check_fit, clip_configuration, configuration
 from recipevis.model.schedule import load_scheduler
+from recipevis.model.shapes import check_fit, clip_configuration, read_configuration
 
 _NETWORKS = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
 
@@ -20,7 +20,7 @@ def check_backbone(folder: Path) -> None:
     Raises:
         InputError: two parts don't fit, a part is not whole or can't be loaded.
     """
-    check_fit(folder, folder / "clip", condition_tokens=1)
+    check_fit(folder, folder / "clip")
     load_scheduler(folder / "scheduler")
     _check_tokenizer(folder / "tokenizer")
     for part, network in _NETWORKS.items():
@@ -34,7 +34,7 @@ def check_clip(folder: Path) -> None:
     Raises:
         InputError: it doesn't.
     """
-    kind = configuration(folder)["model_type"]
+    kind = read_configuration(folder)["model_type"]
     if kind != "clip":
         raise InputError(f"{folder}: holds a model of type {kind!r}; must be 'clip'")
     _check_preprocessing(folder, clip_configuration(folder).vision_config.image_size)
@@ -44,7 +44,7 @@ def check_clip(folder: Path) -> None:
 
 def _check_preprocessing(folder: Path, size: int) -> None:
     """Check that the preprocessor makes images of the size that the vision tower takes."""
-    configuration(folder, "preprocessor_config.json")
+    read_configuration(folder, "preprocessor_config.json")
     try:
         processor = CLIPImageProcessorPil.from_pretrained(folder)
         height, width = processor(np.zeros((size, size, 3), np.uint8)).pixel_values[0].shape[1:]

@@ -18,10 +18,10 @@ class Folder(Source):
 
     def write(self, target: Path) -> None:
         """See `Source`. Checks that the parts fit before it copies gigabytes."""
-        from recipevis.model.networks import check_fit
+        from recipevis.model.shapes import check_fit
 
         diffusion, clip = self.configurations()
-        check_fit(diffusion, clip, condition_tokens=1)
+        check_fit(diffusion, clip)
         copy_diffusion(diffusion, target)
         copy_clip(clip, target / "clip")
 

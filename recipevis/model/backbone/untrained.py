@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from recipevis.errors import InputError
-from recipevis.model.networks import configuration
+from recipevis.model.shapes import read_configuration
 from recipevis.randomness import seeded
 
 _SEED = 0
@@ -42,7 +42,7 @@ def read(folder: Path) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: a file is missing or is no JSON object.
     """
-    return {part: configuration(folder, name) for part, name in _FILES.items()}
+    return {part: read_configuration(folder, name) for part, name in _FILES.items()}
 
 
 def save(configs: Mapping[str, Mapping[str, Any]], target: Path) -> None:

@@ -6,11 +6,12 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from recipevis.model.conditions import Embedded
-from recipevis.model.cycle_loss import CycleLoss, sample_weights
+from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.denoiser import Denoiser
 from recipevis.model.networks import Backbone
-from recipevis.model.schedule import predicted_original
+from recipevis.model.schedule import load_scheduler, predicted_original
+from recipevis.model.shapes import fuser_shapes
+from recipevis.training.cycle_loss import CycleLoss, make_cycle_loss, sample_weights
 from recipevis.training.trainer import new_conditioner
 
 PIXELS, SIDE = 32, 4
@@ -22,9 +23,7 @@ def backbone(tiny_backbone) -> Backbone:
 
 
 def cycle_loss(backbone: Backbone, limit: float | None = None) -> CycleLoss:
-    return CycleLoss(
-        backbone.vae, backbone.clip, backbone.scheduler, backbone.differentiable_preprocessing(PIXELS), limit
-    )
+    return make_cycle_loss(backbone, load_scheduler(backbone.folder / "scheduler"), PIXELS, limit)
 
 
 @pytest.fixture
@@ -43,7 +42,7 @@ def test_value_by_a_loop_over_samples(backbone, batch):
     expected = 0.0
     for i in range(4):
         one = slice(i, i + 1)
-        original = predicted_original(backbone.scheduler, noisy[one], prediction[one], timesteps[one])
+        original = predicted_original(cycle.scheduler, noisy[one], prediction[one], timesteps[one])
         picture = backbone.vae.decode(original / backbone.vae.config.scaling_factor).sample[0]
         grey = ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         pixels = backbone.processor(grey, return_tensors="pt").pixel_values  # Pillow's path
@@ -54,10 +53,10 @@ def test_value_by_a_loop_over_samples(backbone, batch):
 
 def test_gradient_reaches_unet_and_fuser_and_no_frozen_weight(backbone):
     random = torch.Generator().manual_seed(1)
-    conditioner = new_conditioner(backbone, "attend_to_image", 4, True, 3, seed=0)
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 4}, 3, seed=0)
     denoiser, cycle = Denoiser(conditioner, backbone.unet), cycle_loss(backbone)
-    shapes = backbone.shapes(3)
-    embedded = Embedded(
+    shapes = fuser_shapes(backbone.folder, backbone.folder / "clip", 3)
+    embeddings = StepEmbeddings(
         *(
             torch.randn(2, *size, generator=random)
             for size in (
@@ -71,7 +70,7 @@ def test_gradient_reaches_unet_and_fuser_and_no_frozen_weight(backbone):
     noisy, timesteps = torch.randn(2, 4, SIDE, SIDE, generator=random), torch.tensor([10, 100])
     text = F.normalize(torch.randn(2, 16, generator=random), dim=-1)
     before = frozen_hash(backbone)
-    cycle(noisy, denoiser(noisy, timesteps, embedded), timesteps, text, torch.full((2,), 0.5)).backward()
+    cycle(noisy, denoiser(noisy, timesteps, embeddings), timesteps, text, torch.full((2,), 0.5)).backward()
     for name, weight in denoiser.named_parameters():
         assert weight.grad is not None, name
         assert weight.grad.isfinite().all(), name
@@ -96,12 +95,11 @@ def test_the_decoders_activations_are_not_kept(backbone):
 
 def test_gradient_by_finite_differences(backbone, batch, monkeypatch):
     """In float64 and with rounding and clamping out of the way, whose gradients are straight-through by design."""
-    monkeypatch.setattr("recipevis.images.round_straight_through", lambda values: values)
-    monkeypatch.setattr("recipevis.images.clamp_straight_through", lambda values: values)
-    monkeypatch.setattr("recipevis.model.cycle_loss.clamp_straight_through", lambda values: values)
+    monkeypatch.setattr("recipevis.training.clip_preprocessing.round_straight_through", lambda values: values)
+    monkeypatch.setattr("recipevis.training.clip_preprocessing.clamp_straight_through", lambda values: values)
+    monkeypatch.setattr("recipevis.training.cycle_loss.clamp_straight_through", lambda values: values)
     monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
     cycle = cycle_loss(backbone).double()
-    cycle.scheduler.alphas_cumprod = cycle.scheduler.alphas_cumprod.double()
     noisy, prediction, timesteps, text = (x.double() if x.is_floating_point() else x for x in batch)
     weights = torch.tensor([0.5, 0.0, 0.25, 0.0], dtype=torch.float64)
     leaf = prediction.requires_grad_()
