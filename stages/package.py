@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from recipevis.config import Config
 from recipevis.core.devices import device
@@ -18,24 +19,33 @@ def main(config: Config) -> None:
     sample, trained = config.sample, Path("models/trained")
     with work_folder("package") as work:
         backbone = Backbone(Path("models/backbone"), device("cpu"))
-        pipeline = assemble(
-            backbone,
-            *load_trained(trained),
-            config.frames.pixels,
-            config.frames.blank,
-            num_inference_steps=sample.steps,
-            guidance_scale=sample.guidance,
-            image_guidance_scale=sample.image_guidance,
-        )
+        defaults = {
+            "num_inference_steps": sample.steps,
+            "guidance_scale": sample.guidance,
+            "image_guidance_scale": sample.image_guidance,
+        }
+        pipeline = assemble(backbone, *load_trained(trained), config.frames.pixels, config.frames.blank, **defaults)
         model = work / "recipevis"
         pipeline.save_pretrained(model)
         for name in ("training.json", "history.csv"):
             shutil.copyfile(trained / name, model / name)
-        parameters = json.loads((trained / "parameters.json").read_text(encoding="utf-8"))
-        uses = pipeline.conditioner.uses_text, pipeline.conditioner.uses_image
-        triplets = read_triplets(Path("data/triplets.csv"))
-        model_card.write(model, triplets, backbone.origin, config.dataset.source, parameters, uses)
+        model_card.write(
+            model / "README.md",
+            training=_json(trained / "training.json"),
+            triplets=read_triplets(Path("data/triplets.csv")),
+            backbone=backbone.origin,
+            dataset=config.dataset.source,
+            dataset_licence="",
+            parameters=_json(trained / "parameters.json"),
+            sampling=defaults,
+            uses_text=pipeline.conditioner.uses_text,
+            uses_image=pipeline.conditioner.uses_image,
+        )
         publish("package", model, Path("models/recipevis"))
+
+
+def _json(path: Path) -> Any:
+    return json.loads(path.read_text(encoding="utf-8"))
 
 
 if __name__ == "__main__":

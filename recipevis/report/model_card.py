@@ -89,7 +89,10 @@ def write(
         triplets=triplets["subset"].value_counts().to_dict(),
         data_hash=hashlib.sha256(triplets.to_csv(index=False, lineterminator="\n").encode()).hexdigest(),
         training=[(name, number(training[name]), text) for name, text in _TRAINING.items()],
-        parameters=[(name, _as_yaml(value), described[name]) for name, value in _flat(parameters).items()],
+        parameters=[
+            (name, _as_yaml(value), described.get(name, "an option of the fuser"))
+            for name, value in _flat(parameters).items()
+        ],
     )
     save(card, path)
 
