@@ -1,4 +1,4 @@
-"""Where videos come from, a file a source.
+"""Where videos come from: one file a source, named by `dataset.source`, with one subclass of `base.Source` in it.
 
-A source declares its licence, sizes, checks and advice itself; nothing outside asks for its name.
+A source fetches a video and says everything that differs between sources. How fetched videos are kept is `data.store`'s.
 """

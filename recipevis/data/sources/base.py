@@ -1,41 +1,32 @@
-"""What every source of videos is: a folder in the store, filled by `Source.get`, whole or not at all.
+"""What every source of videos shares: how it fetches a video, and what it says about itself.
 
-A source has a folder in the store, `RECIPEVIS_HOME/videos/<name>/`, a cache of `<video id>.<extension>`. What lies
-there is whole: a video is made under another name, probed and only then renamed.
+Nothing outside this folder compares a source's name: a new source is one new file here.
 """
 
-import errno
 import hashlib
-import json
-import os
-import shutil
-import uuid
+import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from functools import lru_cache
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
-import filelock
+from recipevis.core.findings import Finding
+from recipevis.data.tables.recipes import Recipe
+from recipevis.errors import ParameterError
 
-from recipevis.core import files
-from recipevis.data import video
-from recipevis.errors import SourceError, disk_full
-
-# Errors that asking again won't change. The others pass.
+PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # a video's id names its files
+# Errors of `tables.videos.ERRORS` by what they mean for the next try.
 PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
-REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # these mean us, and not the video
-PASSING = REFUSALS | {"network"}  # these say nothing of the video: a run that goes on asks again
-ASK_ALL = "RECIPEVIS_ASK_ALL"  # environment variable: not empty: ask again for what failed for good, too
-ABOUT = ".source"  # in a source's folder: where its videos come from, for people
+REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # the server refuses us, whatever the video
+PASSING = REFUSALS | {"network"}  # these say nothing about the video, so a resumed run asks again
 # Files that lie beside videos under the same name.
 NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
 NOT_VIDEOS |= {".m4a", ".mp3", ".aac", ".opus", ".ogg", ".wav", ".flac"}
 
 
 class FetchError(Exception):
-    """A video can't be had.
+    """A source could not fetch a video.
 
     Attributes:
         kind: a key of `tables.videos.ERRORS`.
@@ -51,147 +42,78 @@ class FetchError(Exception):
 
 
 class Source(ABC):
-    """Gets videos by id and keeps them in a folder of the store. Safe for threads and processes.
+    """Fetches videos by id. Called from several threads; a source that is not `remote` is also pickled.
 
-    Args:
-        name: of the folder below `RECIPEVIS_HOME/videos`; another for whatever would give another video.
-        about: where the videos come from, for people: written beside them.
+    Attributes:
+        licence: of the recipes and frames, for the model card.
+        video_bytes: what an average video takes in the store.
+        needs: the keys of `dataset` that must not be empty, each with what it takes.
+        remote: the source asks a server over the network. It then works on this machine only, permanent failures are
+            remembered, and a video that is too short is fetched a second time.
+        name: of its folder in the store; it changes with everything that changes the videos.
+        about: where the videos come from, written into that folder for people.
     """
 
-    remote = False  # asked over a network: remembers what failed for good, asks twice for what came too short
-    listed = ("_stored",)  # attributes that `_list` sets
+    licence: ClassVar[str]
+    video_bytes: ClassVar[float]
+    needs: ClassVar[Mapping[str, str]] = {"annotations": "a path or a URL"}
+    remote: ClassVar[bool] = False
+    name: str
+    about: str
 
-    def __init__(self, name: str, about: str = ""):
-        self.run = uuid.uuid4().hex  # stands for this source and its copies in other processes
-        self._about, self._asks_all = about, bool(os.environ.get(ASK_ALL))
-        self.folder = files.home() / "videos" / name
-        self._list()
+    @classmethod
+    @abstractmethod
+    def from_config(cls, dataset: Any, download: Any) -> "Source":
+        """Make the source from the sections `dataset` and `download` of the parameters.
 
-    def _list(self) -> None:
-        """List the files that there are."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self._stored = by_id(self.folder, self.folder.iterdir())
-
-    def __reduce__(self):
-        # With what the environment said here, which another machine's need not; without lists, which may be long.
-        state = {name: value for name, value in vars(self).items() if name not in self.listed}
-        return _copy, (_Sent(self.run, type(self), state),)
+        Raises:
+            InputError: what the parameters name isn't there.
+        """
 
     @abstractmethod
-    def _fetch(self, video_id: str, folder: Path) -> Path:
-        """Put the video, or a link to it, into an empty folder under any name with its own extension.
+    def fetch(self, video_id: str, folder: Path) -> Path:
+        """Put the video, or a link to it, into an empty folder; any name with the video's own extension.
 
         Raises:
-            FetchError: it can't be had.
+            FetchError: there is no such video, or it can't be fetched now.
+            SourceError: the source can't go on at all.
         """
 
-    def stored(self, video_id: str) -> Path | None:
-        """The video's file in the store, or None."""
-        return next((path for path in self._stored.get(video_id, ()) if path.exists()), None)
+    @classmethod
+    def annotations(cls, dataset: Any) -> dict[str, Any] | None:
+        """The source's own annotations in YouCook2's form; None: they are in `dataset.annotations`."""
+        return None
 
-    def get(self, video_id: str, needed_s: float = 0) -> Path:
-        """The video's file in the store, fetched if it isn't there.
+    @classmethod
+    def id_pattern(cls, dataset: Any) -> re.Pattern:
+        """What a video's id must match."""
+        return PLAIN_ID
 
-        Args:
-            video_id: as annotated; `annotations` has refused what can't be the name of a file.
-            needed_s: one that isn't longer, seconds, is asked for twice where `remote`; the longer of both is kept.
-
-        Raises:
-            FetchError: it can't be had, or is damaged; or couldn't for good when it was asked for before.
-            SourceError: the source can't go on: the disk is full, or it refuses us.
-        """
-        if path := self.stored(video_id):
-            return path
-        partial = self.folder / ".partial" / f"{video_id}.new"  # no id with an ending is another's lock
-        try:
-            with self._locked(video_id):
-                shutil.rmtree(partial, ignore_errors=True)  # of a process that was killed
-                try:
-                    path = self._whole(video_id, needed_s, partial)
-                finally:
-                    shutil.rmtree(partial, ignore_errors=True)
-        except OSError as error:
-            if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise SourceError(disk_full(self.folder)) from error
-            raise
-        self._stored[video_id] = [path]
-        return path
-
-    def drop_spoilt(self, video_id: str) -> None:
-        """Take a video out of the store that was whole once and is no longer, so that `get` fetches it anew."""
-        with self._locked(video_id):
-            path = self.stored(video_id)  # another process may have mended it meanwhile
-            if path:
-                try:
-                    video.probe(path)
-                except video.VideoError:
-                    path.unlink()
-
-    def _locked(self, video_id: str) -> filelock.FileLock:
-        lock = self.folder / ".partial" / f"{video_id}.lock"
-        lock.parent.mkdir(parents=True, exist_ok=True)
-        return filelock.FileLock(lock)
-
-    def _whole(self, video_id: str, needed_s: float, partial: Path) -> Path:
-        """Fetch, probe, rename; unless another process has done it while this one waited for the lock."""
-        made = [path for path in self.folder.glob(f"{video_id}.*") if path.stem == video_id and path.exists()]
-        if made:
-            return made[0]
-        note = self.folder / ".failed" / f"{video_id}.json"
-        if self.remote and note.exists() and not self._asks_all:
-            raise FetchError(**json.loads(note.read_text(encoding="utf-8")))
-        try:
-            fetched, duration_s = self._probed(video_id, partial / "first")
-            if self.remote and duration_s <= needed_s:
-                fetched = self._longer(video_id, fetched, duration_s, partial / "second")
-        except FetchError as error:
-            if self.remote and error.kind in PERMANENT:
-                files.write_json(note, {"kind": error.kind, "message": str(error)})
-            raise
-        note.unlink(missing_ok=True)
-        if self._about and not (self.folder / ABOUT).exists():
-            files.write_text(self.folder / ABOUT, f"{self._about}\n")
-        path = self.folder / f"{video_id}{fetched.suffix}"
-        os.replace(fetched, path)
-        return path
-
-    def _longer(self, video_id: str, fetched: Path, duration_s: float, folder: Path) -> Path:
-        """What a second ask brings, if it is longer than what has come; a refusal alone ends both."""
-        try:
-            again, longer_s = self._probed(video_id, folder)
-        except FetchError as error:
-            if error.kind in REFUSALS:
-                raise
-            return fetched
-        return again if longer_s > duration_s else fetched
-
-    def _probed(self, video_id: str, folder: Path) -> tuple[Path, float]:
-        """A fetched file and its seconds."""
-        folder.mkdir(parents=True)
-        fetched = self._fetch(video_id, folder)
-        try:
-            return fetched, video.probe(fetched)
-        except video.VideoError as error:
-            name = fetched.resolve() if fetched.is_symlink() else "what came"
-            raise FetchError("damaged", f"{name}: {error}") from error
+    @classmethod
+    def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterable[Finding]:
+        """What `recipevis doctor` reports about this source; `recipes` is None where they are not on this machine."""
+        return ()
 
 
-@dataclass(frozen=True)
-class _Sent:
-    """A source on its way to another process; one run's are equal."""
+def source_class(name: str) -> type[Source]:
+    """The source of this name, a key of `config.SOURCES`."""
+    module = import_module(f"recipevis.data.sources.{name}")
+    return next(
+        value
+        for value in vars(module).values()
+        if isinstance(value, type) and issubclass(value, Source) and value.__module__ == module.__name__
+    )
 
-    run: str
-    kind: type[Source] = field(compare=False)
-    state: dict[str, Any] = field(compare=False)
 
+def check_needs(dataset: Any) -> None:
+    """Refuse a section `dataset` that lacks what its source needs.
 
-@lru_cache(maxsize=1)
-def _copy(sent: _Sent) -> Source:
-    """The copy of another process's source, made once a run."""
-    copy = sent.kind.__new__(sent.kind)
-    vars(copy).update(sent.state)
-    copy._list()
-    return copy
+    Raises:
+        ParameterError: a key is empty.
+    """
+    for key, what in source_class(dataset.source).needs.items():
+        if getattr(dataset, key) is None:
+            raise ParameterError(f"dataset.{key} = empty: source {dataset.source!r} needs {what}")
 
 
 def digest(*texts: str) -> str:
@@ -199,8 +121,8 @@ def digest(*texts: str) -> str:
     return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
 
 
-def by_id(folder: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Videos below a folder by id, each id's in the order of their paths."""
+def group_by_id(folder: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
+    """Videos below a folder by id, each id's in the order of their paths; hidden files are left out."""
     found: dict[str, list[Path]] = {}
     for path in sorted(paths):
         hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)

@@ -1,61 +1,65 @@
-"""Videos through yt-dlp, at a pace that is tolerated."""
+"""Videos through yt-dlp, from YouTube or a mirror, at a pace that YouTube tolerates."""
 
 import io
-import json
 import os
 import random
 import re
+import shutil
+import threading
 import time
-from collections.abc import Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
-
-import filelock
+from urllib.parse import urlsplit
 
 from recipevis.core import files
-from recipevis.data import ffmpeg
-from recipevis.data.sources.base import NOT_VIDEOS, REFUSALS, FetchError, Source, digest
+from recipevis.core.findings import Finding
+from recipevis.data.sources.base import NOT_VIDEOS, PLAIN_ID, REFUSALS, FetchError, Source, digest
+from recipevis.data.tables.recipes import Recipe
 from recipevis.errors import InputError, SourceError, disk_full
 
+YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 COOKIES = ("RECIPEVIS_COOKIES", "RECIPEVIS_COOKIES_FROM_BROWSER")  # environment variables: a file, a browser's name
-REFUSALS_IN_A_ROW = 5  # and asking on would only make it worse
-UNANSWERED_IN_A_ROW = 20  # videos without an answer: more likely there is no network than that all of them are gone
-# Times that one video is asked for: yt-dlp's own retries don't cover every request. No more, since a video that is
-# refused to everyone but its members must not stop the stage.
-_ASKED_EACH = 2
+REFUSALS_IN_A_ROW = 5  # then the stage stops: more requests would only make it worse
+UNANSWERED_IN_A_ROW = 20  # then the stage stops: probably the network is down
+# Requests for one video: yt-dlp's own retries don't cover every kind. A video for members only is refused each time, so
+# there must be few.
+_TRIES = 2
 _WORTH_ANOTHER = REFUSALS | {"network"}
-_LONGEST_PAUSE_S = 3600  # also where the server wants a longer one
-_NAP_S = 1  # between two looks at what the others met
+_LONGEST_PAUSE_S = 3600  # also where the server asks for a longer one
+_NAP_S = 1  # a waiting thread looks this often whether another one has stopped the source
+_YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
 
 
 class YouTube(Source):
-    """Downloads through yt-dlp, from YouTube or whatever else it knows.
+    """Downloads through yt-dlp, from YouTube or any other site that yt-dlp knows.
 
     Cookies and proxy come from the environment: `RECIPEVIS_COOKIES` (a file), `RECIPEVIS_COOKIES_FROM_BROWSER` (a
-    browser's name), `RECIPEVIS_PROXY` (an address), and are read once.
+    browser's name), `RECIPEVIS_PROXY` (an address). They are read once.
 
     Args:
-        url: the address, with `{video_id}` in it.
+        url: the address of a video, with `{video_id}` in it.
         format: yt-dlp's format selector.
         retries: tries per request.
         timeout_s: seconds without an answer that end a request.
         pause_s: shortest and longest pause between two videos, seconds.
-        backoff_s: pause after a refusal, seconds; it doubles with each further one in a row.
+        backoff_s: pause after a refusal, seconds; doubled with each further refusal in a row.
 
     Raises:
-        InputError: cookies are named that can't be read.
+        InputError: the cookies can't be read.
     """
 
+    licence = "each video belongs to who made it; YouTube's terms hold"
+    video_bytes = 13.4e6  # five minutes at 360 lines
     remote = True
 
     def __init__(
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
-        super().__init__(f"youtube-{digest(url, format)}", f"{url}, {format}")
+        self.name, self.about = f"youtube-{digest(url, format)}", f"{url}, {format}"
         self._url, self._cookies = url, _cookies()
-        self._pace = Pace(self.folder / ".pace.json", self.run, tuple(pause_s), backoff_s)
+        self._pace = Pace(tuple(pause_s), backoff_s)
         self._options = {
             "format": format,
             "retries": retries,
@@ -71,13 +75,42 @@ class YouTube(Source):
         if proxy := os.environ.get("RECIPEVIS_PROXY"):
             self._options["proxy"] = proxy
 
-    def _fetch(self, video_id: str, folder: Path) -> Path:
-        for times in count(1):
+    @classmethod
+    def from_config(cls, dataset: Any, download: Any) -> "YouTube":
+        """See `Source.from_config`."""
+        how = (download.retries, download.timeout_s, download.pause_s, download.backoff_s)
+        return cls(dataset.url, download.format, *how)
+
+    @classmethod
+    def id_pattern(cls, dataset: Any) -> re.Pattern:
+        """YouTube's ids have 11 characters; a mirror names its videos as it likes."""
+        return YOUTUBE_ID if _YOUTUBE_HOST.fullmatch(urlsplit(dataset.url).hostname or "") else PLAIN_ID
+
+    @classmethod
+    def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
+        """Whether yt-dlp has a JavaScript runtime, and whether cookies are set."""
+        runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
+        if runtime:
+            yield Finding("JavaScript for yt-dlp", "ok", runtime)
+        else:
+            yield Finding("JavaScript for yt-dlp", "missing", "no deno, node, bun or qjs", "pip install deno")
+        variable = next((name for name in COOKIES if os.environ.get(name)), None)
+        if variable is None:
+            yield Finding("cookies", "note", "none: about 300 videos an hour as a guest", f"set {COOKIES[0]}")
+        elif variable == COOKIES[0] and not files.user_path(os.environ[variable]).is_file():
+            text = f"{files.user_path(os.environ[variable])}: no such file"
+            yield Finding("cookies", "missing", text, f"set {variable}")
+        else:
+            yield Finding("cookies", "ok", f"from {variable}")
+
+    def fetch(self, video_id: str, folder: Path) -> Path:
+        """See `Source.fetch`."""
+        for tries in count(1):
             self._pace.wait()
             try:
                 path = self._ask(video_id, folder)
             except FetchError as error:
-                last = times == _ASKED_EACH or error.kind not in _WORTH_ANOTHER
+                last = tries == _TRIES or error.kind not in _WORTH_ANOTHER
                 if error.kind in REFUSALS:
                     self._pace.refused(error)
                 elif error.kind != "network":
@@ -91,44 +124,47 @@ class YouTube(Source):
                 return path
 
     def _ask(self, video_id: str, folder: Path) -> Path:
-        import yt_dlp  # other sources need not wait for it
+        import yt_dlp  # slow to import, and other sources don't need it
 
-        options = self._options | {"outtmpl": _literally(folder) + "/video.%(ext)s", "ffmpeg_location": ffmpeg.FFMPEG}
-        cookies = io.StringIO(self._cookies)  # no file, since yt-dlp writes to it what the server set
+        from recipevis.data.ffmpeg import FFMPEG
+
+        options = self._options | {"outtmpl": _literally(folder) + "/video.%(ext)s", "ffmpeg_location": FFMPEG}
+        cookies = io.StringIO(self._cookies)  # not the user's file: yt-dlp writes the server's cookies into it
         if self._cookies:
             options["cookiefile"] = cookies
         try:
             with yt_dlp.YoutubeDL(options) as downloader:
                 downloader.extract_info(self._url.replace("{video_id}", video_id))
-            self._cookies = cookies.getvalue().lstrip("\0")  # it empties the stream, but writes on at its old place
+            # yt-dlp truncates the stream and writes on at its old position, hence the zeros.
+            self._cookies = cookies.getvalue().lstrip("\0")
         except yt_dlp.utils.YoutubeDLError as error:
-            if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp keeps no error number
-                raise SourceError(disk_full(self.folder)) from error
+            if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp drops the error number
+                raise SourceError(disk_full(files.home())) from error
             raise FetchError(_kind(error), str(error), _retry_after_s(error)) from error
-        files = [path for path in folder.iterdir() if path.suffix.lower() not in NOT_VIDEOS]
-        if len(files) != 1:
-            raise FetchError("other", f"{len(files)} files of video came")
-        return files[0]
+        videos = [path for path in folder.iterdir() if path.suffix.lower() not in NOT_VIDEOS]
+        if len(videos) != 1:
+            raise FetchError("other", f"yt-dlp wrote {len(videos)} video files instead of one")
+        return videos[0]
 
 
 def _literally(folder: Path) -> str:
-    """A path in yt-dlp's template of a name, where `%` begins a field and `$` a variable of the environment."""
-    return str(folder).replace("%", "%%").replace("$", "%(_|$)s")  # the second: a field that is never there, or `$`
+    """A path for yt-dlp's output template, in which `%` begins a field and `$` an environment variable."""
+    return str(folder).replace("%", "%%").replace("$", "%(_|$)s")  # a field that never exists, with the default `$`
 
 
 def _cookies() -> str:
-    """The cookies that the user named, in Netscape's form; empty where none are named.
+    """The user's cookies in Netscape's format; empty if no variable is set.
 
     Raises:
-        InputError: there are none, or they can't be read.
+        InputError: a variable is set, but its cookies can't be read or there are none.
     """
-    named = {variable: os.environ[variable] for variable in COOKIES if os.environ.get(variable)}
-    if not named:
+    variables = {variable: os.environ[variable] for variable in COOKIES if os.environ.get(variable)}
+    if not variables:
         return ""
     from yt_dlp.cookies import CookieLoadError, YoutubeDLCookieJar, load_cookies
 
-    every, text = YoutubeDLCookieJar(), io.StringIO()
-    for variable, value in named.items():
+    jar, text = YoutubeDLCookieJar(), io.StringIO()
+    for variable, value in variables.items():
         file = files.user_path(value) if variable == COOKIES[0] else None
         if file and not file.is_file():
             raise InputError(f"{variable}: {file}: no such file")
@@ -139,119 +175,93 @@ def _cookies() -> str:
         if not found:
             raise InputError(f"{variable}: {value}: holds no cookies")
         for cookie in found:
-            every.set_cookie(cookie)
-    every.save(text)
+            jar.set_cookie(cookie)
+    jar.save(text)
     return text.getvalue()
 
 
 class Pace:
-    """When the next video may be asked for. Each worker pauses for itself between two; after a refusal all do, threads
-    and processes that share the file.
+    """When the next video may be requested. All threads of a process share it: each one pauses between two of its
+    videos, and after a refusal all of them pause.
 
     Args:
-        path: where it is kept: when the next may be asked for, how many answers in a row were refusals, and how many
-            videos in a row had none.
-        run: another run begins without a grudge.
-        pause_s: shortest and longest pause between two videos of one worker, seconds.
-        backoff_s: pause after a refusal, seconds; doubled with each further one in a row.
+        pause_s: shortest and longest pause between two videos of one thread, seconds.
+        backoff_s: pause after a refusal, seconds; doubled with each further refusal in a row.
     """
 
-    def __init__(self, path: Path, run: str, pause_s: tuple[float, float], backoff_s: float):
-        self._path, self._pause_s, self._backoff_s = path, pause_s, backoff_s
-        with self._state() as state:
-            if state.get("run") != run:
-                state.clear()
-                state["run"] = run
-
-    @contextmanager
-    def _state(self):
-        self._path.parent.mkdir(parents=True, exist_ok=True)
-        with filelock.FileLock(self._path.with_suffix(".lock")):
-            state = json.loads(self._path.read_text(encoding="utf-8")) if self._path.exists() else {}
-            before = dict(state)
-            yield state
-            if state != before or not self._path.exists():
-                files.write_json(self._path, state)
+    def __init__(self, pause_s: tuple[float, float], backoff_s: float):
+        self._pause_s, self._backoff_s = pause_s, backoff_s
+        self._lock, self._begun = threading.Lock(), False
+        self._refusals = self._unanswered = 0  # in a row
+        self._until, self._stopped = 0.0, ""  # when the pause after a refusal ends; why the source has stopped
 
     def wait(self) -> None:
-        """Wait for as long as between two videos, or as another's refusal demands.
+        """Wait for the pause between two videos, or for the longer one after a refusal.
 
         Raises:
-            SourceError: meanwhile others met the last refusal that is put up with.
+            SourceError: the source has stopped.
         """
-        with self._state() as state:
-            pause_s = random.uniform(*self._pause_s) if state.get("asked") else 0
-            state["asked"] = True
+        with self._lock:
+            pause_s = random.uniform(*self._pause_s) if self._begun else 0
+            self._begun = True
         until = time.time() + pause_s
         while True:
-            with self._state() as state:
-                self._check(state)
-                left_s = max(until, state.get("until", 0)) - time.time()
+            self._check()
+            left_s = max(until, self._until) - time.time()
             if left_s <= 0:
                 return
             time.sleep(min(left_s, _NAP_S))
 
     def answered(self) -> None:
-        """An answer came that wasn't a refusal."""
-        with self._state() as state:
-            if not _end(state):
-                state["refusals"] = state["unanswered"] = 0
+        """The server answered, and didn't refuse."""
+        with self._lock:
+            self._refusals = self._unanswered = 0
 
     def unanswered(self, message: str) -> None:
-        """A video had no answer, or only errors of the server.
+        """A video got no answer, or only server errors.
 
         Args:
-            message: the address and what was met.
+            message: the address and the error.
 
         Raises:
-            SourceError: it was the last that is put up with.
+            SourceError: there were too many in a row.
         """
-        with self._state() as state:
-            if not _end(state):
-                state["refusals"], state["unanswered"] = 0, state.get("unanswered", 0) + 1
-                state["message"] = message
-        self._check(state)
+        with self._lock:
+            self._refusals, self._unanswered = 0, self._unanswered + 1
+            if self._unanswered >= UNANSWERED_IN_A_ROW:
+                self._stopped = self._stopped or (
+                    f"no answer for {UNANSWERED_IN_A_ROW} videos in a row, the last: {message}. Check the network, then"
+                    " run the same command again: finished downloads are kept"
+                )
+        self._check()
 
     def refused(self, error: FetchError) -> None:
-        """A refusal came; a line says for how long everyone pauses.
+        """The server refused; prints how long all threads pause.
 
         Raises:
-            SourceError: it was the last that is put up with.
+            SourceError: there were too many in a row.
         """
-        with self._state() as state:
-            if not _end(state):
-                state["refusals"], state["unanswered"] = state.get("refusals", 0) + 1, 0
-                state["message"] = f"{error.kind}: {error}"
-            count = state.get("refusals", 0)
-            pause_s = max(self._backoff_s * 2 ** (count - 1), error.retry_after_s)
-            pause_s = min(pause_s, _LONGEST_PAUSE_S)
-            state["until"] = time.time() + pause_s
-        self._check(state)
-        print(f"{error.kind}: pausing {pause_s:.0f} s, {count} of {REFUSALS_IN_A_ROW}", flush=True)
+        with self._lock:
+            self._refusals, self._unanswered = self._refusals + 1, 0
+            refusals = self._refusals
+            pause_s = min(max(self._backoff_s * 2 ** (refusals - 1), error.retry_after_s), _LONGEST_PAUSE_S)
+            self._until = time.time() + pause_s
+            if refusals >= REFUSALS_IN_A_ROW:
+                self._stopped = self._stopped or (
+                    f"{REFUSALS_IN_A_ROW} refusals in a row, the last: {error.kind}: {error}. Wait an hour, or set"
+                    f" {COOKIES[0]}=<file> or {COOKIES[1]}=<browser>, or use your own videos (dataset.source: local);"
+                    " then run the same command again: finished downloads are kept"
+                )
+        self._check()
+        print(f"{error.kind}: pausing {pause_s:.0f} s, {refusals} of {REFUSALS_IN_A_ROW}", flush=True)
 
-    def _check(self, state: dict[str, Any]) -> None:
-        if end := _end(state):
-            raise SourceError(end)
-
-
-def _end(state: dict[str, Any]) -> str:
-    """Why nothing more is asked for; empty while it is."""
-    if state.get("refusals", 0) >= REFUSALS_IN_A_ROW:
-        return (
-            f"{REFUSALS_IN_A_ROW} refusals in a row, the last: {state['message']}. Wait an hour, or show who asks"
-            " (RECIPEVIS_COOKIES=<file>, or RECIPEVIS_COOKIES_FROM_BROWSER=<browser>), or use videos of your own"
-            " (dataset.source: local); then run the same again: what has come is kept"
-        )
-    if state.get("unanswered", 0) >= UNANSWERED_IN_A_ROW:
-        return (
-            f"no answer for {UNANSWERED_IN_A_ROW} videos in a row, the last: {state['message']}. Is there a network?"
-            " When there is, run the same again: what has come is kept"
-        )
-    return ""
+    def _check(self) -> None:
+        if self._stopped:
+            raise SourceError(self._stopped)
 
 
 def _retry_after_s(error: Exception) -> float:
-    """The seconds of an HTTP answer's header Retry-After, 0 if there is none or it is a date."""
+    """The seconds in an HTTP response's header Retry-After; 0 if it is absent or a date."""
     cause = (getattr(error, "exc_info", None) or (None, None))[1]
     response = getattr(getattr(cause, "cause", None) or cause, "response", None)
     value = response.headers.get("Retry-After", "") if response is not None else ""
@@ -259,7 +269,7 @@ def _retry_after_s(error: Exception) -> float:
 
 
 class _Silent:
-    """yt-dlp's messages come with its errors, too."""
+    """A logger that drops yt-dlp's messages: its errors carry them, too."""
 
     def debug(self, message: str) -> None:
         pass
@@ -268,7 +278,7 @@ class _Silent:
 
 
 _DISK_FULL = r"no space left|errno 28|quota exceeded"
-# What yt-dlp says, in the order of asking: the first that fits names the kind.
+# yt-dlp's messages; the first pattern that matches gives the kind.
 _MESSAGES = (
     ("age_or_country_locked", r"confirm your age"),  # "Sign in to confirm your age"
     ("rate_limited", r"HTTP Error 429|rate.?limit|too many requests"),
@@ -292,5 +302,5 @@ _MESSAGES = (
 
 
 def _kind(error: Exception) -> str:
-    """The class of a yt-dlp error, from its message: it has no finer types of its own."""
+    """The kind of a yt-dlp error, by its message: yt-dlp has no finer exception types."""
     return next((kind for kind, words in _MESSAGES if re.search(words, str(error), re.IGNORECASE)), "other")
