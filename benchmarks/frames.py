@@ -1,15 +1,14 @@
-"""Middle frames of one long video, ours against others': seek, decode, resize to 256 x 256 and save, everyone.
+"""Time this project's frames against other libraries: each seeks, decodes, resizes to 256 x 256 and saves.
 
     python benchmarks/frames.py
 
-A video as YouTube has them is made first: 300 s, 640 x 360, 30 frames a second, H.264 with a key frame every 250
-frames and three B-frames; 8 steps. What is compared runs in turn, round after round, and the ratios are those of the
-medians. Peers that can't be loaded (OpenCV, TorchCodec: `pip install opencv-python-headless torchcodec==0.13.0` beside
-torch 2.13, and Debian's ffmpeg) are null. `over_…` is our time over theirs, `vs_…` theirs over ours. `identical`: our
-frames are, bit for bit, those that decoding everything gives. Growth and memory: ten times as many videos through the
-stage's function, in a process of its own.
+The video is like YouTube's: 300 s, 640 x 360, 30 frames a second, H.264 with a key frame every 250 frames and three
+B-frames; 8 steps. The libraries run in turn, round after round; ratios are those of the medians. A library that can't
+be loaded is null: `pip install opencv-python-headless torchcodec==0.13.0` (for torch 2.13, with Debian's ffmpeg).
+Growth and memory are those of `frames.extract` with ten times as many videos, in a process of its own.
 
-Last line: one JSON object.
+The last line is one JSON object. `over_…` is our time over theirs, `vs_…` theirs over ours; `identical`: our frames
+equal, bit for bit, those of a decode of the whole video.
 """
 
 import json
@@ -33,19 +32,17 @@ import pandas as pd
 import typer
 from PIL import Image
 
-from recipevis import images
 from recipevis.data import ffmpeg as ffmpeg_files
 from recipevis.data import frames, video
-from recipevis.data.sources.local import Local
 from recipevis.data.tables.recipes import Recipe, Step
 
 SECONDS, RATE, STEPS, PIXELS = 300, 30, 8, 256
-_VIDEOS_SHARED = 24  # by two workers: enough that neither waits long for the other at the end
+_VIDEOS_SHARED = 24  # for two workers: so many that neither waits long for the other at the end
 Frames = dict[int, np.ndarray]  # uint8 [256, 256, 3], by number of the time
 
 
 def make_video(path: Path) -> None:
-    """A picture that moves and is noisy, so that decoding costs what it costs with real ones."""
+    """A moving, noisy picture, which takes as long to decode as a real video."""
     picture = f"testsrc2=size=640x360:rate={RATE}:duration={SECONDS},noise=alls=6:allf=t"
     rate = "-b:v 600k -maxrate 900k -bufsize 1800k"
     codec = f"-c:v libx264 -preset veryfast {rate} -bf 3 -b_strategy 0 -g 250 -sc_threshold 0 -pix_fmt yuv420p"
@@ -54,12 +51,12 @@ def make_video(path: Path) -> None:
 
 
 def save(picture: Image.Image, folder: Path, number: int) -> None:
-    """As the stage does."""
-    images.square(picture, PIXELS, "squash").save(folder / f"{number}.png", compress_level=3)
+    """Resize and save as the stage does."""
+    frames.square(picture, PIXELS, "squash").save(folder / f"{number}.png", compress_level=3)
 
 
 def ours(path: Path, times: list[float], folder: Path) -> None:
-    """This project's."""
+    """This project's `video.shots`."""
     for number, shot in enumerate(video.shots(path, times)):
         save(shot.picture, folder, number)
 
@@ -80,7 +77,7 @@ def bare_pyav(path: Path, times: list[float], folder: Path) -> None:
 
 
 def torchcodec(path: Path, times: list[float], folder: Path) -> None:
-    """Its default: exact seeking, which scans the file first."""
+    """TorchCodec's default: exact seeking, which scans the file first."""
     from torchcodec.decoders import VideoDecoder
 
     decoder = VideoDecoder(str(path), num_ffmpeg_threads=1, dimension_order="NHWC")
@@ -100,14 +97,14 @@ def opencv(path: Path, times: list[float], folder: Path) -> None:
 
 
 def ffmpeg_per_frame(path: Path, times: list[float], folder: Path) -> None:
-    """A process a frame, as most download loops do."""
+    """One ffmpeg process a frame."""
     for number, seconds in enumerate(times):
         output = ffmpeg.input(str(path), ss=seconds).output(str(folder / f"{number}.png"), **_small(), vframes=1)
         output.run(ffmpeg_files.FFMPEG, quiet=True)
 
 
 def ffmpeg_multi_seek(path: Path, times: list[float], folder: Path) -> None:
-    """One process, the file opened once a time."""
+    """One ffmpeg process that opens the file once a frame."""
     outputs = [
         ffmpeg.input(str(path), ss=seconds).output(str(folder / f"{number}.png"), **_small(), vframes=1)
         for number, seconds in enumerate(times)
@@ -130,8 +127,10 @@ PEERS: dict[str, Callable[[Path, list[float], Path], None]] = {
 
 
 def main(
-    rounds: Annotated[int, typer.Option(help="rounds in turn, at least 5 for medians that mean something")] = 7,
-    videos: Annotated[int, typer.Option(help="videos of the smaller run of growth; the larger has tenfold")] = 4,
+    rounds: Annotated[int, typer.Option(help="rounds; use at least 5")] = 7,
+    videos: Annotated[
+        int, typer.Option(help="videos of the smaller growth run; the larger one has ten times as many")
+    ] = 4,
 ) -> None:
     """Print a table of medians, then the ratios as JSON."""
     with tempfile.TemporaryDirectory() as name:
@@ -168,25 +167,25 @@ def main(
 
 
 def whole_decode(path: Path, times: list[float]) -> Frames:
-    """The frames among all of a file's, resized as ours."""
+    """The same frames from a decode of the whole video, resized as ours."""
     found = {}
     with av.open(str(path)) as container:
         for frame in container.decode(video=0):
             for number, seconds in enumerate(times):
                 if frame.time <= seconds < frame.time + 1 / RATE:
-                    found[number] = np.asarray(images.square(frame.to_image(), PIXELS, "squash"))
+                    found[number] = np.asarray(frames.square(frame.to_image(), PIXELS, "squash"))
     return found
 
 
 def _right(folder: Path, exact: Frames) -> int:
-    """How many frames are those of the whole decode: to the bit, or (another's resizing) within 4 grey levels."""
+    """How many frames equal the whole decode's: ours bit for bit, others, which resize differently, within 4 levels."""
     pairs = [(np.asarray(Image.open(folder / f"{number}.png")), frame) for number, frame in exact.items()]
     limit = 0 if folder.name == "ours" else 4
-    return sum(int(np.abs(drawn.astype(int) - frame).mean() <= limit) for drawn, frame in pairs)
+    return sum(int(np.abs(saved.astype(int) - frame).mean() <= limit) for saved, frame in pairs)
 
 
 def _loads(peer: str, path: Path, times: list[float], scratch: Path) -> bool:
-    """Whether a peer is to be had here; its first, cold run isn't timed."""
+    """Whether a library can be loaded here; its first, cold run isn't timed."""
     try:
         _timed(PEERS[peer], path, times, scratch / peer)
     except (ImportError, RuntimeError, OSError) as error:
@@ -204,7 +203,7 @@ def _timed(function: Callable[[Path, list[float], Path], None], path: Path, time
 
 
 def _workers(scratch: Path, path: Path, rounds: int) -> tuple[float, float]:
-    """Median seconds of the stage's function over many videos, on one worker and on two, in turn."""
+    """Median seconds of `frames.extract` over many videos, with one worker and with two, in turn."""
     taken = {1: [], 2: []}
     for _ in range(max(5, rounds // 2)):
         for workers, list_ in taken.items():
@@ -215,7 +214,7 @@ def _workers(scratch: Path, path: Path, rounds: int) -> tuple[float, float]:
 
 
 def _extract(scratch: Path, path: Path, count: int, workers: int) -> None:
-    """The stage `frames` on links to the video."""
+    """Run `frames.extract` on links to the video."""
     folder, work = scratch / f"videos-{count}", Path(tempfile.mkdtemp(dir=scratch))
     folder.mkdir(exist_ok=True)
     names = [f"video-{number:04d}" for number in range(count)]
@@ -225,14 +224,13 @@ def _extract(scratch: Path, path: Path, count: int, workers: int) -> None:
     length = SECONDS / STEPS
     steps = [Step(step, step * length, (step + 1) * length, f"step {step}") for step in range(STEPS)]
     recipes = [Recipe(name, "validation", "0", SECONDS, steps) for name in names]
-    source = Local(folder)
-    table = pd.DataFrame({"video_id": names, "file": [source.get(name).name for name in names]})
-    frames.extract(recipes, table, source, PIXELS, "squash", workers, work, "frames")
+    table = pd.DataFrame({"video_id": names, "file": [f"{name}.mp4" for name in names]})
+    frames.extract(recipes, table, folder, Path, PIXELS, "squash", workers, work, "frames")
     shutil.rmtree(work)
 
 
 def _in_a_process(scratch: Path, path: Path, count: int) -> tuple[float, float]:
-    """Seconds of the stage on so many videos and the process's peak memory, MB."""
+    """Seconds of `frames.extract` on `count` videos, and the peak memory of its process, MB."""
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_measured, (scratch, path, count))
 

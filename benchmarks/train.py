@@ -42,6 +42,7 @@ from recipevis import images
 from recipevis.cli import fuser_costs, probe, stand_ins
 from recipevis.config import FUSERS, Config, load
 from recipevis.core.devices import device
+from recipevis.data.frames import square
 from recipevis.embeddings.writer import Embeddings
 from recipevis.model import schedule
 from recipevis.model.conditions import Embedded
@@ -141,7 +142,7 @@ def _steps(p: Config, networks: Backbone, folder: Path, batch: int, rounds: int)
     pictures = [folder / f"{number}.png" for number in range(2 * batch)]
     for path in pictures:
         levels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
-        images.square(Image.fromarray(levels), p.frames.pixels, "squash").save(path)
+        square(Image.fromarray(levels), p.frames.pixels, "squash").save(path)
     inner = 1 if batch <= 2 else 10  # steps at a time
     ways: dict[str, Step] = {
         "ours": lambda: bench.ours(inner),

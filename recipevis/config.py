@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidato
 from pydantic_core import PydanticCustomError
 
 from recipevis.core.files import read_yaml
+from recipevis.data.sources.base import SOURCES, source_class
 from recipevis.errors import ParameterError
 
 # A fuser is a file in `fusers/`; `base` is what they share.
@@ -50,7 +51,7 @@ class KitchenConfig(Section):
 class DatasetConfig(Section):
     """Which recipes, and where their videos come from."""
 
-    source: Literal["kitchen", "local", "youtube"] = Field(description="where videos come from")
+    source: str = Field(description="where videos come from")
     annotations: str | None = Field(description="YouCook2-format annotations: a path or URL, .json or .tar.gz")
     videos_dir: str | None = Field(description="folder of <video id>.<any extension>, for the source `local`")
     url: str = Field(description="address of a video, with {video_id} in it, for the source `youtube`")
@@ -62,10 +63,11 @@ class DatasetConfig(Section):
     def _source_has_what_it_needs(self) -> "DatasetConfig":
         if "{video_id}" not in self.url:
             raise ValueError(f"url = {self.url!r}: must contain {{video_id}}")
-        if self.source != "kitchen" and self.annotations is None:
-            raise ValueError(f"annotations = empty: source {self.source!r} needs a path or a URL")
-        if self.source == "local" and self.videos_dir is None:
-            raise ValueError("videos_dir = empty: source 'local' needs a folder")
+        if self.source not in SOURCES:
+            raise ValueError(f"source = {self.source!r}: allowed are {', '.join(SOURCES)}")
+        for key, what in source_class(self.source).needs.items():
+            if getattr(self, key) is None:
+                raise ValueError(f"{key} = empty: source {self.source!r} needs {what}")
         return self
 
 

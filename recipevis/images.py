@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from recipevis.errors import ParameterError
 
@@ -19,23 +19,6 @@ if TYPE_CHECKING:
     import torch
 
 COLOURS = {"white": (255, 255, 255), "black": (0, 0, 0)}
-
-
-def square(image: Image.Image, pixels: int, how: str) -> Image.Image:
-    """Resize a picture to `pixels` x `pixels`, RGB, Lanczos.
-
-    Args:
-        image: any mode; alpha is dropped.
-        pixels: height and width of the result.
-        how: `squash` changes the proportions (A.1, literally), `crop` keeps the centre, `pad` adds black borders.
-    """
-    image = image.convert("RGB")
-    shape = (pixels, pixels)
-    if how == "crop":
-        return ImageOps.fit(image, shape, Image.Resampling.LANCZOS)
-    if how == "pad":
-        return ImageOps.pad(image, shape, Image.Resampling.LANCZOS)
-    return image.resize(shape, Image.Resampling.LANCZOS)
 
 
 def blank(pixels: int, colour: str) -> np.ndarray:

@@ -1,11 +1,11 @@
-"""Save the frame in the middle of every step; a row per step."""
+"""Save the frame in the middle of every step; write a row per step."""
 
 from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core import files, progress
 from recipevis.data import frames
-from recipevis.data.sources import local
+from recipevis.data.store import open_store
 from recipevis.data.tables.recipes import read_recipes
 from recipevis.data.tables.videos import read_videos
 from stages import publish, run, work_folder
@@ -13,26 +13,24 @@ from stages import publish, run, work_folder
 
 def main(parameters: Config) -> None:
     """Write `data/frames/` and `data/frames.csv`."""
-    source = local.make_source(parameters.dataset, parameters.download)
-    wanted, folder = parameters.frames, Path("data/frames")
+    store = open_store(parameters.dataset, parameters.download)
+    folder, rows = Path("data/frames"), Path("data/frames.csv")
     with work_folder("frames") as work:
-        recipes = read_recipes(Path("data/annotations.json"))
-        videos = read_videos(Path("data/videos.csv"))
         table = frames.extract(
-            recipes,
-            videos,
-            source,
-            wanted.pixels,
-            wanted.resize,
-            wanted.workers,
+            read_recipes(Path("data/annotations.json")),
+            read_videos(Path("data/videos.csv")),
+            store.folder,
+            store.refetch,
+            parameters.frames.pixels,
+            parameters.frames.resize,
+            parameters.frames.workers,
             work,
             folder.as_posix(),
             parameters.execution.dask,
         )
         publish("frames", work / "frames", folder)
-        files.write_text(Path("data/frames.csv"), table.to_csv(index=False, lineterminator="\n"))
-    ends = zip(table["status"], table["error"] + table["flags"], strict=True)
-    progress.tally("frames, one a step", ends, Path("data/frames.csv"))
+        files.write_text(rows, table.to_csv(index=False, lineterminator="\n"))
+    progress.tally("frames, one a step", zip(table["status"], table["error"] + table["flags"], strict=True), rows)
 
 
 if __name__ == "__main__":

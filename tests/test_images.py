@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from transformers import CLIPImageProcessorPil
 
 from recipevis import images
@@ -33,17 +32,6 @@ def test_what_leaves_the_range_is_clamped():
 def test_blank_images():
     assert (images.blank(8, "white") == 255).all()
     assert not images.blank(8, "black").any()
-
-
-def test_squash_crop_and_pad():
-    wide = Image.new("RGB", (40, 20), (200, 0, 0))
-    wide.paste((0, 0, 200), (0, 0, 10, 20))  # the left quarter is blue
-    squashed, cropped, padded = (np.array(images.square(wide, 20, how)) for how in ("squash", "crop", "pad"))
-    assert {a.shape for a in (squashed, cropped, padded)} == {(20, 20, 3)}
-    assert squashed[10, 1].tolist() == pytest.approx([0, 0, 200], abs=2)
-    assert cropped[10, 1].tolist() == pytest.approx([200, 0, 0], abs=2)  # the blue quarter is cut off
-    assert padded[2, 10].tolist() == [0, 0, 0]
-    assert padded[10, 10].tolist() == [200, 0, 0]
 
 
 @pytest.mark.parametrize(("source", "target"), [(64, 56), (64, 16), (20, 56), (32, 32), (256, 224)])

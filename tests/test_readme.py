@@ -286,18 +286,20 @@ def test_the_words_of_the_kitchen_are_listed():
 
 def test_the_example_of_annotations_is_accepted():
     from recipevis.data import annotations
+    from recipevis.data.sources.base import PLAIN_ID
 
     block = blocks(ROOT / "docs/data.md", "json")[0]
-    (recipe,) = annotations.parse(block.encode(), "example", annotations.PLAIN_ID, None)
+    (recipe,) = annotations.parse(block.encode(), "example", PLAIN_ID, None)
     assert recipe.subset in SUBSETS
     assert recipe.steps[0].sentence == "chop the onions"
 
 
 def test_the_rules_for_ids_are_those_that_are_checked():
-    from recipevis.data import annotations
+    from recipevis.data.sources.base import PLAIN_ID
+    from recipevis.data.sources.youtube import YOUTUBE_ID
 
     text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    for rule in (annotations.PLAIN_ID, annotations.YOUTUBE_ID):
+    for rule in (PLAIN_ID, YOUTUBE_ID):
         assert f"`{rule.pattern}`" in text
 
 

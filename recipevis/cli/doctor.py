@@ -1,7 +1,6 @@
 """What this machine has and lacks for the configured run: a finding a line, each with its remedy."""
 
 import importlib.util
-import json
 import os
 import shutil
 import subprocess
@@ -15,10 +14,9 @@ from recipevis.config import Config
 from recipevis.core import files
 from recipevis.core.findings import Finding
 from recipevis.data import annotations, ffmpeg
-from recipevis.data.sources import base, youtube
-from recipevis.data.tables.recipes import SUBSETS, Recipe
+from recipevis.data.sources.base import source_class
+from recipevis.data.tables.recipes import Recipe
 from recipevis.errors import InputError, ParameterError
-from recipevis.kitchen import recipes as kitchen
 
 
 def examine(parameters: Config) -> Iterator[Finding]:
@@ -41,18 +39,15 @@ def recipes(parameters: Config) -> list[Recipe] | None:
 def _annotations(parameters: Config) -> tuple[Finding, list[Recipe] | None]:
     """What there is, and the recipes if they are at hand."""
     dataset = parameters.dataset
-    named, rule = dataset.annotations, annotations.id_rule(dataset.source, dataset.url)
-    if dataset.source == "kitchen":
-        made = kitchen.youcook2(dataset.seed, dataset.kitchen.training_videos, dataset.kitchen.validation_videos)
-        recipes = annotations.parse(json.dumps(made).encode(), "the kitchen's annotations", rule, dataset.limit)
-        return Finding("annotations", "ok", f"written by the toy kitchen: {_counted(recipes)}"), recipes
-    if named.startswith(("http://", "https://")):
-        return Finding("annotations", "note", f"fetched from {named}; taken here to be as many as YouCook2's"), None
+    in_a_file = "annotations" in source_class(dataset.source).needs
+    where = dataset.annotations if in_a_file else f"written by the source {dataset.source!r}"
+    if where.startswith(("http://", "https://")):
+        return Finding("annotations", "note", f"fetched from {where}; assumed to be as many as YouCook2's"), None
     try:
-        recipes = annotations.parse(annotations.fetch(named), named, rule, dataset.limit)
+        recipes = annotations.load(dataset)
     except InputError as error:
-        return Finding("annotations", "missing", str(error), "mend the file, or set dataset.annotations"), None
-    return Finding("annotations", "ok", f"{files.user_path(named)}: {_counted(recipes)}"), recipes
+        return Finding("annotations", "missing", str(error), "correct the file, or set dataset.annotations"), None
+    return Finding("annotations", "ok", f"{where}: {_counted(recipes)}"), recipes
 
 
 def _counted(recipes: Sequence[Recipe]) -> str:
@@ -68,43 +63,9 @@ def _ffmpeg() -> Finding:
 
 
 def _videos(parameters: Config, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
-    dataset = parameters.dataset
-    if dataset.source == "local":
-        yield _folder(files.user_path(dataset.videos_dir), recipes)
-    if dataset.source == "youtube":
-        runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
-        if runtime:
-            yield Finding("JavaScript for yt-dlp", "ok", runtime)
-        else:
-            yield Finding("JavaScript for yt-dlp", "missing", "no deno, node, bun or qjs", "pip install deno")
-        yield _cookies()
+    yield from source_class(parameters.dataset.source).findings(parameters.dataset, recipes)
     if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
         yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
-
-
-def _cookies() -> Finding:
-    shown = [name for name in youtube.COOKIES if os.environ.get(name)]
-    if not shown:
-        return Finding("cookies", "note", "none: about 300 videos an hour as a guest", "set RECIPEVIS_COOKIES")
-    file = files.user_path(os.environ[shown[0]])
-    if shown[0] == youtube.COOKIES[0] and not file.is_file():
-        return Finding("cookies", "missing", f"{file}: no such file", "set RECIPEVIS_COOKIES")
-    return Finding("cookies", "ok", f"from {shown[0]}")
-
-
-def _folder(folder: Path, recipes: Sequence[Recipe] | None) -> Finding:
-    """Whose videos lie in a folder."""
-    if not folder.is_dir():
-        return Finding("videos", "missing", f"{folder}: no such folder", "set dataset.videos_dir")
-    files = base.by_id(folder, folder.rglob("*"))
-    there = {video_id for video_id, paths in files.items() if any(path.exists() for path in paths)}
-    if recipes is None:
-        return Finding("videos", "ok", f"{len(there):,} in {folder}")
-    found = [recipe for recipe in recipes if recipe.video_id in there]
-    text = f"{len(found):,} of {len(recipes):,} annotated videos found in {folder}"
-    if lacking := [subset for subset in SUBSETS if not any(recipe.subset == subset for recipe in found)]:
-        return Finding("videos", "missing", f"{text}, none for {' and '.join(lacking)}", "add <video id>.<extension>")
-    return Finding("videos", "ok" if len(found) == len(recipes) else "note", text)
 
 
 def _weights(parameters: Config) -> Finding:

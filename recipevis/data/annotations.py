@@ -12,31 +12,30 @@ import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 import requests
 
+from recipevis.config import DatasetConfig
 from recipevis.core import files
+from recipevis.data.sources.base import source_class
 from recipevis.data.tables.recipes import SUBSETS, Recipe, Step
 from recipevis.errors import InputError
 
-# A video's id names its files, so it must be a plain name, and one of YouTube's own must look like one.
-PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")
-YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
-_YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
 _LONGEST_S = 1e9  # thirty years
 _TIMEOUT_S = (20, 60)  # to connect, between two pieces of the answer
 
 
-def id_rule(source: str, url: str) -> re.Pattern:
-    """What the id of a video must look like.
+def load(dataset: DatasetConfig) -> list[Recipe]:
+    """The recipes that the parameters `dataset` name: the source's own, or those in the file `dataset.annotations`.
 
-    Args:
-        source: `dataset.source`.
-        url: `dataset.url`; a mirror may name its videos as it likes.
+    Raises:
+        InputError: the file can't be read, or is malformed.
     """
-    asks_youtube = source == "youtube" and _YOUTUBE_HOST.fullmatch(urlsplit(url).hostname or "")
-    return YOUTUBE_ID if asks_youtube else PLAIN_ID
+    source = source_class(dataset.source)
+    own = source.annotations(dataset)
+    name = dataset.annotations if own is None else f"the annotations of the source {dataset.source!r}"
+    content = fetch(name) if own is None else json.dumps(own).encode()
+    return parse(content, name, source.id_pattern(dataset), dataset.limit)
 
 
 def fetch(address: str) -> bytes:
@@ -66,7 +65,7 @@ def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = 
     Args:
         content: JSON, or a gzipped tar with one JSON file in it.
         name: what errors call the file.
-        video_ids: what an id must look like, see `id_rule`.
+        video_ids: what an id must look like, see `Source.id_pattern`.
         limit: keep at most so many videos a subset, the first ones.
 
     Raises:

@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from recipevis.cli import disk, doctor, main
 from recipevis.config import load
 from recipevis.data import annotations
+from recipevis.data.sources.youtube import YOUTUBE_ID
 from tests.conftest import set_parameters
 
 
@@ -117,7 +118,7 @@ def test_disk_against_what_is_written(parameters):
 def test_disk_follows_the_annotations_that_are_at_hand(parameters, tmp_path, shared):
     paper = parameters("params/paper.yaml")
     path = shared / "youcook2/youcookii_annotations_trainval.json"
-    recipes = annotations.parse(path.read_bytes(), "youcook2", annotations.YOUTUBE_ID)
+    recipes = annotations.parse(path.read_bytes(), "youcook2", YOUTUBE_ID)
     for there, estimated in zip(disk.needed(paper, recipes), disk.needed(paper), strict=True):
         assert (there.stage, there.place) == (estimated.stage, estimated.place)
         assert there.gib == pytest.approx(estimated.gib), there.stage

@@ -12,7 +12,8 @@ from distributed import LocalCluster
 from recipevis.core import parallel
 from recipevis.data import ffmpeg, frames
 from recipevis.data.download import download
-from recipevis.data.sources import local
+from recipevis.data.sources.local import Local
+from recipevis.data.store import Store
 from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.errors import InputError
 
@@ -97,25 +98,12 @@ def test_both_stages_on_a_cluster_whose_worker_is_killed(cluster, tmp_path):
         work = tmp_path / name
         (work / "download").mkdir(parents=True)
         (work / "frames").mkdir()
-        source = local.Local(videos)
-        table, _ = download(recipes, source, 2, work / "download", dask)
-        rows = frames.extract(recipes, table, source, 32, "squash", 2, work / "frames", "frames", dask)
+        store = Store(Local(videos))
+        table, _ = download(recipes, store, 2, work / "download", dask)
+        rows = frames.extract(
+            recipes, table, store.folder, store.refetch, 32, "squash", 2, work / "frames", "frames", dask
+        )
         saved = {path.name: path.read_bytes() for path in sorted((work / "frames/frames").iterdir())}
         tables.append((table.to_csv(), rows.to_csv(), saved))
     assert tables[0] == tables[1]
     assert len(tables[0][2]) > 6
-
-
-def test_a_source_in_another_process_is_made_once_a_run(tmp_path):
-    import pickle
-
-    (tmp_path / "a").mkdir()
-    source = local.Local(tmp_path / "a")
-    sent = pickle.dumps(source)
-    copy = pickle.loads(sent)
-    assert pickle.loads(sent) is copy
-    assert copy is not source
-    assert (copy.run, copy.folder) == (source.run, source.folder)
-    assert pickle.loads(pickle.dumps(copy)) is copy
-    assert pickle.loads(pickle.dumps(local.Local(tmp_path / "a"))) is not copy
-    assert len(sent) < 1000

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from recipevis.data import annotations
+from recipevis.data.sources.base import PLAIN_ID
 from recipevis.kitchen import captions, recipes
 from recipevis.kitchen.drawing import food, rendering
 from recipevis.randomness import numpy_generator
@@ -17,7 +18,7 @@ MANY = [recipes.recipe(0, f"training-{number:04d}") for number in range(200)]
 
 def kitchen(seed=0, training=20, validation=10):
     content = json.dumps(recipes.youcook2(seed, training, validation)).encode()
-    return annotations.parse(content, "kitchen", annotations.PLAIN_ID)
+    return annotations.parse(content, "kitchen", PLAIN_ID)
 
 
 def picture_at(video: list[np.ndarray], time_s: float) -> np.ndarray:

@@ -1,6 +1,7 @@
 """What every source of videos shares: how it fetches a video, and what it says about itself.
 
-Nothing outside this folder compares a source's name: a new source is one new file here.
+Nothing outside this folder compares a source's name: a new source is one new file here. A source is imported when the
+parameters are checked, so it imports what fetching needs inside `fetch`.
 """
 
 import hashlib
@@ -13,8 +14,8 @@ from typing import Any, ClassVar
 
 from recipevis.core.findings import Finding
 from recipevis.data.tables.recipes import Recipe
-from recipevis.errors import ParameterError
 
+SOURCES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "base"))
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # a video's id names its files
 # Errors of `tables.videos.ERRORS` by what they mean for the next try.
 PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
@@ -96,24 +97,13 @@ class Source(ABC):
 
 
 def source_class(name: str) -> type[Source]:
-    """The source of this name, a key of `config.SOURCES`."""
+    """The class of a source; `name` is one of `SOURCES`."""
     module = import_module(f"recipevis.data.sources.{name}")
     return next(
         value
         for value in vars(module).values()
         if isinstance(value, type) and issubclass(value, Source) and value.__module__ == module.__name__
     )
-
-
-def check_needs(dataset: Any) -> None:
-    """Refuse a section `dataset` that lacks what its source needs.
-
-    Raises:
-        ParameterError: a key is empty.
-    """
-    for key, what in source_class(dataset.source).needs.items():
-        if getattr(dataset, key) is None:
-            raise ParameterError(f"dataset.{key} = empty: source {dataset.source!r} needs {what}")
 
 
 def digest(*texts: str) -> str:

@@ -2,7 +2,7 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recipevis.data.sources.base import Source
 
@@ -16,7 +16,7 @@ class Kitchen(Source):
 
     licence = "Apache-2.0"
     video_bytes = 0.2e6
-    needs = {}
+    needs: ClassVar = {}
 
     def __init__(self, seed: int):
         # Edited code may render other videos under the same ids, so it gets another folder.

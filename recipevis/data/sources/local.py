@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from recipevis.core import files
 from recipevis.core.findings import Finding
@@ -26,7 +26,7 @@ class Local(Source):
 
     licence = "see where the videos come from"
     video_bytes = 0  # links
-    needs = {**Source.needs, "videos_dir": "a folder"}
+    needs: ClassVar = {**Source.needs, "videos_dir": "a folder"}
 
     def __init__(self, videos: Path):
         self.name, self.about = f"local-{digest(videos.resolve().as_posix())}", f"links into {videos.resolve()}"
