@@ -7,6 +7,7 @@ from typing import Any
 
 from recipevis.config import Config
 from recipevis.core.devices import device
+from recipevis.data.sources.base import source_class
 from recipevis.data.tables.triplets import read_triplets
 from recipevis.model.networks import Backbone
 from recipevis.report import model_card
@@ -35,7 +36,7 @@ def main(config: Config) -> None:
             triplets=read_triplets(Path("data/triplets.csv")),
             backbone=backbone.origin,
             dataset=config.dataset.source,
-            dataset_licence="",
+            dataset_licence=source_class(config.dataset.source).licence,
             parameters=_json(trained / "parameters.json"),
             sampling=defaults,
             uses_text=pipeline.conditioner.uses_text,
