@@ -1,6 +1,6 @@
-"""The command `recipevis`, a module a command.
+"""The command `recipevis`: one module a command, wired in `main`.
 
-What a command shares with a stage belongs in the library below.
+What a stage needs too belongs in the library below. Modules import heavy packages only inside their functions.
 """
 
 from recipevis.cli.main import app as app

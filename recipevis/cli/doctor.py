@@ -1,4 +1,6 @@
-"""What this machine has and lacks for the configured run: a finding a line, each with its remedy."""
+"""`recipevis doctor`: what this machine lacks for the configured run."""
+
+from __future__ import annotations
 
 import importlib.util
 import os
@@ -6,38 +8,72 @@ import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
-import requests
+import typer
 
-from recipevis.cli import disk
-from recipevis.config import Config
 from recipevis.core import files
 from recipevis.core.findings import Finding
-from recipevis.data import annotations, ffmpeg
-from recipevis.data.sources.base import source_class
-from recipevis.data.tables.recipes import Recipe
 from recipevis.errors import InputError, ParameterError
+
+if TYPE_CHECKING:
+    from recipevis.config import Config
+    from recipevis.data.tables.recipes import Recipe
+
+GIB = 2**30
+YOUCOOK2 = (1_790, 13_829)  # videos, steps
+_FRAME_BYTES = 1.6  # a pixel of a PNG frame
+_COLOURS = {"ok": "green", "note": "yellow", "missing": "red"}
+
+
+def doctor(
+    params: Annotated[Path, typer.Option(help="The parameter file.")] = Path("params.yaml"),
+    probe: Annotated[
+        bool, typer.Option("--probe", help="Also run 20 training steps and say what the whole run takes.")
+    ] = False,
+) -> None:
+    """Check this machine for the configured run; the exit status is 2 if something is missing."""
+    from rich.console import Console
+    from rich.markup import escape
+
+    from recipevis import config
+
+    console, parameters, missing = Console(soft_wrap=True, highlight=False), config.load(params), 0
+    for finding in examine(parameters):
+        remedy = f" -> {finding.remedy}" if finding.remedy else ""
+        colour = _COLOURS[finding.state]
+        console.print(f"[{colour}]{finding.state:8}[/] {finding.what}: {escape(finding.text + remedy)}")
+        missing += finding.state == "missing"
+    if probe:
+        from recipevis.cli.probe import run
+
+        run(parameters)
+    if missing:
+        raise typer.Exit(2)
 
 
 def examine(parameters: Config) -> Iterator[Finding]:
-    """Every finding, in the order of the stages that need it."""
-    finding, found = _annotations(parameters)
+    """Every finding, in the order of the stages that need it; the slow ones last."""
+    from recipevis.data.sources.base import source_class as video_source
+    from recipevis.model.backbone.base import source_of
+
+    finding, recipes = _annotations(parameters)
     yield finding
+    yield from video_source(parameters.dataset.source).findings(parameters.dataset, recipes)
+    if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
+        yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
     yield _ffmpeg()
-    yield from _videos(parameters, found)
-    yield _weights(parameters)
-    yield _device(parameters)
-    yield from _disk(parameters, found)
+    yield source_of(parameters.backbone).check()
+    yield from _disk(parameters, recipes)
     yield _git()
-
-
-def recipes(parameters: Config) -> list[Recipe] | None:
-    """The run's recipes, or None if they are not at hand."""
-    return _annotations(parameters)[1]
+    yield _device(parameters)
 
 
 def _annotations(parameters: Config) -> tuple[Finding, list[Recipe] | None]:
-    """What there is, and the recipes if they are at hand."""
+    """The finding, and the recipes if they are on this machine."""
+    from recipevis.data import annotations
+    from recipevis.data.sources.base import source_class
+
     dataset = parameters.dataset
     in_a_file = "annotations" in source_class(dataset.source).needs
     where = dataset.annotations if in_a_file else f"written by the source {dataset.source!r}"
@@ -47,112 +83,37 @@ def _annotations(parameters: Config) -> tuple[Finding, list[Recipe] | None]:
         recipes = annotations.load(dataset)
     except InputError as error:
         return Finding("annotations", "missing", str(error), "correct the file, or set dataset.annotations"), None
-    return Finding("annotations", "ok", f"{where}: {_counted(recipes)}"), recipes
-
-
-def _counted(recipes: Sequence[Recipe]) -> str:
-    return f"{len(recipes):,} videos, {sum(len(recipe.steps) for recipe in recipes):,} steps"
+    count = f"{len(recipes):,} videos, {sum(len(recipe.steps) for recipe in recipes):,} steps"
+    return Finding("annotations", "ok", f"{where}: {count}"), recipes
 
 
 def _ffmpeg() -> Finding:
+    from recipevis.data.ffmpeg import FFMPEG
+
     try:
-        told = subprocess.run([ffmpeg.FFMPEG, "-version"], capture_output=True, text=True, check=True).stdout
+        answer = subprocess.run([FFMPEG, "-version"], capture_output=True, text=True, check=True).stdout
     except (OSError, subprocess.CalledProcessError) as error:
         return Finding("ffmpeg", "missing", str(error), "pip install --force-reinstall imageio-ffmpeg")
-    return Finding("ffmpeg", "ok", " ".join(told.split()[:3]))
-
-
-def _videos(parameters: Config, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
-    yield from source_class(parameters.dataset.source).findings(parameters.dataset, recipes)
-    if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
-        yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
-
-
-def _weights(parameters: Config) -> Finding:
-    backbone = parameters.backbone
-    if backbone.source in ("kitchen", "random"):
-        return Finding("backbone", "ok", {"kitchen": "ships with the package", "random": "made here"}[backbone.source])
-    if backbone.source == "folder":
-        folder = files.user_path(backbone.folder)
-        if (folder / "unet").is_dir():
-            return Finding("backbone", "ok", str(folder))
-        return Finding("backbone", "missing", f"{folder}: has no unet/", "set backbone.folder")
-    from huggingface_hub import constants, try_to_load_from_cache
-
-    wanted = {"unet/config.json": backbone.stable_diffusion, "config.json": backbone.clip}
-    if all(isinstance(try_to_load_from_cache(m.id, file, revision=m.revision), str) for file, m in wanted.items()):
-        return Finding("backbone", "ok", f"begun or whole in the hub's cache, {constants.HF_HUB_CACHE}")
-    try:
-        for model in wanted.values():
-            address = f"{constants.ENDPOINT}/api/models/{model.id}/revision/{model.revision}"
-            requests.get(address, timeout=10).raise_for_status()
-    except requests.RequestException as error:
-        text = f"the hub, {constants.ENDPOINT}: {_why(error)}"
-        return Finding("backbone", "missing", text, "connect, or set backbone.source: folder")
-    return Finding("backbone", "ok", "on the hub, not yet fetched")
-
-
-def _why(error: requests.RequestException) -> str:
-    """A short reason."""
-    if error.response is not None:
-        return f"answers {error.response.status_code} to {error.response.url}"
-    return "no answer in time" if isinstance(error, requests.Timeout) else "can't be reached"
-
-
-def _device(parameters: Config) -> Finding:
-    import torch
-
-    from recipevis.core.devices import check_training, device
-
-    published = parameters.backbone.source == "hub"
-    processes = max(parameters.train.processes, parameters.embed.processes)
-    needed = 16 * disk.PUBLISHED["unet"] / disk.GIB
-    try:
-        where = device(parameters.device)
-        check_training(where, parameters.train.precision, parameters.train.processes)
-    except ParameterError as error:
-        return Finding("device", "missing", str(error), "set it in the parameter file")
-    if where.type == "cuda":
-        found, count = torch.cuda.get_device_properties(where), torch.cuda.device_count()
-        memory = found.total_memory / disk.GIB
-        text = f"{found.name}, {memory:.0f} GiB" + (f", one of {count}" if count > 1 else "")
-        if processes > count:
-            return Finding("device", "missing", f"{text}; {processes} processes want a card each", "fewer processes")
-        if published and memory < needed:
-            return Finding("device", "missing", f"{text}; training keeps {needed:.0f} GiB of weights", "a larger card")
-        return Finding("device", "ok", text)
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / disk.GIB
-    name = {"cpu": "CPU", "mps": "Apple GPU"}[where.type]
-    text = f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
-    if published and where.type == "cpu":
-        return Finding("device", "note", f"{text}; training at the published sizes wants a GPU", "run it on one")
-    return Finding("device", "ok", text)
+    return Finding("ffmpeg", "ok", " ".join(answer.split()[:3]))
 
 
 def _disk(parameters: Config, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
-    from huggingface_hub import constants
+    """Free space for the videos and for the frames. The probe says what the networks take."""
+    from recipevis.data.sources.base import source_class
 
-    shares = disk.needed(parameters, recipes)
-    paths = {disk.PROJECT: Path.cwd(), disk.HOME: files.home(), disk.HUB: Path(constants.HF_HUB_CACHE)}
-    places = [place for place in paths if any(share.place == place for share in shares)]
-    for place in places:
-        listed = (f"{share.stage} {disk.told(share.gib)}" for share in shares if share.place == place)
-        yield Finding(f"GiB wanted in {place}", "ok", f"{', '.join(listed)} (computed)")
-    by_device: dict[int, list[str]] = {}
-    there = {place: next(f for f in (paths[place], *paths[place].parents) if f.exists()) for place in places}
-    for place in places:
-        by_device.setdefault(_device_number(there[place]), []).append(place)
-    for shared in by_device.values():
-        wanted = sum(share.gib for share in shares if share.place in shared)
-        free = shutil.disk_usage(there[shared[0]]).free / disk.GIB
-        state, remedy = ("ok", "") if free > wanted else ("missing", f"make room, or move {' or '.join(shared)}")
-        text = f"{free:,.0f} GiB free at {there[shared[0]]}, {disk.told(wanted)} wanted"
-        yield Finding(f"disk of {', '.join(shared)}", state, text, remedy)
-
-
-def _device_number(path: Path) -> int:
-    """Equal for two paths on one file system."""
-    return path.stat().st_dev
+    videos, steps = YOUCOOK2 if recipes is None else (len(recipes), sum(len(recipe.steps) for recipe in recipes))
+    needed = {
+        "videos": (files.home(), videos * source_class(parameters.dataset.source).video_bytes),
+        "frames": (Path.cwd(), steps * parameters.frames.pixels**2 * _FRAME_BYTES),
+    }
+    for what, (folder, size) in needed.items():
+        existing = next(path for path in (folder, *folder.parents) if path.exists())
+        free = shutil.disk_usage(existing).free
+        text = f"{free / GIB:,.1f} GiB free at {folder}, the {what} take about {size / GIB:,.2g} GiB"
+        if free > size:
+            yield Finding(f"disk for {what}", "ok", text)
+        else:
+            yield Finding(f"disk for {what}", "missing", text, "free some space, or move the folder")
 
 
 def _git() -> Finding:
@@ -162,3 +123,25 @@ def _git() -> Finding:
     if all(named):
         return Finding("git", "ok", "knows your name and e-mail")
     return Finding("git", "missing", "dvc exp run makes commits", "git config user.name and user.email")
+
+
+def _device(parameters: Config) -> Finding:
+    import torch
+
+    from recipevis.core.devices import check_training, device
+
+    train, processes = parameters.train, max(parameters.train.processes, parameters.embed.processes)
+    try:
+        where = device(parameters.device)
+        check_training(where, train.precision, train.processes)
+    except ParameterError as error:
+        return Finding("device", "missing", str(error), "set it in the parameter file")
+    if where.type == "cuda":
+        found, count = torch.cuda.get_device_properties(where), torch.cuda.device_count()
+        text = f"{found.name}, {found.total_memory / GIB:.0f} GiB" + (f", one of {count}" if count > 1 else "")
+        if processes > count:
+            return Finding("device", "missing", f"{text}; {processes} processes need a GPU each", "use fewer processes")
+        return Finding("device", "ok", text)
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
+    name = "Apple GPU" if where.type == "mps" else "CPU"
+    return Finding("device", "ok", f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory")
