@@ -1,4 +1,4 @@
-"""Backbones: the same folder whatever the source, sizes from configurations, misfits refused."""
+"""Backbones: every source writes the same layout, sizes come from configuration files, misfits are refused."""
 
 import json
 import shutil
@@ -7,18 +7,22 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from transformers import CLIPModel
 
 from recipevis.config import BackboneConfig, HubModelConfig, load
+from recipevis.core import files
 from recipevis.errors import InputError
-from recipevis.evaluation.encoders import ClipImages
 from recipevis.fusers.base import Shapes
-from recipevis.model.backbone import kitchen
-from recipevis.model.backbone.base import make, source_of
+from recipevis.model.backbone import hub, kitchen
+from recipevis.model.backbone.base import make, source_class, source_of
 from recipevis.model.backbone.encoder import fetch_encoder
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.model.schedule import load_scheduler
 from recipevis.model.shapes import fuser_shapes
 from tests.conftest import ROOT, TINY, make_untrained
+
+UNET = "unet/diffusion_pytorch_model.safetensors"
+VAE = "vae/diffusion_pytorch_model.safetensors"
 
 
 @pytest.fixture
@@ -28,22 +32,64 @@ def folder(tiny_backbone, tmp_path):
 
 
 def settings(**changes) -> BackboneConfig:
-    """The parameters `backbone` of the demo, some of them changed."""
+    """The demo's parameters `backbone`, some of them changed."""
     return load(ROOT / "params.yaml").backbone.model_copy(update=changes)
 
 
-def of_folder(folder) -> BackboneConfig:
-    """The parameters of the source `folder`."""
-    return settings(source="folder", folder=str(folder))
+def from_folder(folder, target):
+    """Write the backbone of the source `folder`."""
+    make(settings(source="folder", folder=str(folder)), target)
+    return target
+
+
+def change(path, values: dict) -> None:
+    """Set keys of a JSON file."""
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+
+def rewrite(path, how) -> None:
+    """Change the tensors of a safetensors file."""
+    save_file(how(load_file(path)), path, metadata={"format": "pt"})
+
+
+def refused(folder, target) -> str:
+    """The one line that refuses a folder."""
+    with pytest.raises(InputError) as error:
+        from_folder(folder, target)
+    assert "\n" not in str(error.value)
+    return str(error.value)
 
 
 def test_shapes_come_from_the_configurations(tiny_backbone):
     assert fuser_shapes(tiny_backbone, tiny_backbone / "clip", 3) == Shapes(12, 16, 2 * 2 + 1, 24, 3, 16)
 
 
-def test_random_networks_are_always_the_same(tiny_backbone, tmp_path):
+def test_text_tokens_are_padded_unmasked_and_pooled_at_the_end_of_text(tiny_backbone):
+    backbone = Backbone(tiny_backbone)
+    tokens, pooled = encode_sentences(backbone.text_encoder, backbone.tokenizer, ["add", "", "a very long sentence"])
+    assert tokens.shape == (3, 12, 16)
+    ids = backbone.tokenizer("add").input_ids  # start, a, d, d</w>, end
+    assert torch.equal(pooled[0], tokens[0, len(ids) - 1])
+    assert torch.equal(pooled[1], tokens[1, 1])
+    assert torch.equal(pooled[2], tokens[2, 11])  # truncated: the end of text is the last token
+    unmasked = backbone.text_encoder(torch.tensor([ids + [backbone.tokenizer.pad_token_id] * (12 - len(ids))]))
+    torch.testing.assert_close(tokens[0], unmasked.last_hidden_state[0])
+
+
+def test_the_class_token_is_the_first_image_token_and_pooling_normalises_it(tiny_backbone):
+    backbone = Backbone(tiny_backbone)
+    image = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
+    tokens, pooled = encode_images(backbone.clip.vision_model, backbone.processor, [image])
+    assert tokens.shape == (1, 5, 24)
+    torch.testing.assert_close(pooled[0], backbone.clip.vision_model.post_layernorm(tokens[0, 0]))
+
+
+# --- random
+
+
+def test_untrained_networks_are_always_the_same(tiny_backbone, tmp_path):
     make_untrained(TINY, tmp_path / "again")
-    for weights in ("unet/diffusion_pytorch_model.safetensors", "clip/model.safetensors"):
+    for weights in (UNET, "clip/model.safetensors"):
         assert (tmp_path / "again" / weights).read_bytes() == (tiny_backbone / weights).read_bytes()
 
 
@@ -73,43 +119,21 @@ def test_shapes_of_untrained_networks_are_known_before_they_are_made(tiny_backbo
         missing.write(tmp_path / "backbone")
 
 
-def test_text_tokens_are_padded_unmasked_and_pooled_at_the_end_of_text(tiny_backbone):
-    backbone = Backbone(tiny_backbone)
-    tokens, pooled = encode_sentences(backbone.text_encoder, backbone.tokenizer, ["add", "", "a very long sentence"])
-    assert tokens.shape == (3, 12, 16)
-    ids = backbone.tokenizer("add").input_ids  # start, a, d, d</w>, end
-    assert torch.equal(pooled[0], tokens[0, len(ids) - 1])
-    assert torch.equal(pooled[1], tokens[1, 1])
-    assert torch.equal(pooled[2], tokens[2, 11])  # truncated: the end of text is the last token
-    unmasked = backbone.text_encoder(torch.tensor([ids + [backbone.tokenizer.pad_token_id] * (12 - len(ids))]))
-    torch.testing.assert_close(tokens[0], unmasked.last_hidden_state[0])
+# --- folder
 
 
-def test_image_tokens_hold_the_class_token_and_pooling_is_its_norm(tiny_backbone):
-    backbone = Backbone(tiny_backbone)
-    picture = np.random.default_rng(0).integers(0, 256, (20, 20, 3), dtype=np.uint8)
-    tokens, pooled = encode_images(backbone.clip.vision_model, backbone.processor, [picture])
-    assert tokens.shape == (1, 5, 24)
-    torch.testing.assert_close(pooled[0], backbone.clip.vision_model.post_layernorm(tokens[0, 0]))
-    measured = ClipImages(tiny_backbone / "clip", "cpu", batch_size=2).pooled([picture] * 3)
-    assert measured.dtype == np.float32
-    np.testing.assert_allclose(measured, pooled.repeat(3, 1), rtol=1e-5, atol=1e-6)
-
-
-def test_a_folder_becomes_the_same_backbone(folder, tmp_path):
-    target = tmp_path / "backbone"
-    make(of_folder(folder), target)
-    for file in ("unet/config.json", "vae/diffusion_pytorch_model.safetensors", "clip/preprocessor_config.json"):
+def test_a_folder_is_copied(folder, tmp_path):
+    target = from_folder(folder, tmp_path / "backbone")
+    for file in ("unet/config.json", VAE, "clip/preprocessor_config.json"):
         assert (target / file).read_bytes() == (folder / file).read_bytes()
     assert Backbone(target).origin["source"] == "folder"
     Backbone(target).unet(torch.zeros(1, 4, 4, 4), 0, encoder_hidden_states=torch.zeros(1, 3, 16))
 
 
-def test_a_folder_in_half_precision_is_loaded_in_single(folder, tmp_path):
-    weights = folder / "unet" / "diffusion_pytorch_model.safetensors"
-    save_file({k: v.half() for k, v in load_file(weights).items()}, weights, metadata={"format": "pt"})
-    make(of_folder(folder), tmp_path / "backbone")
-    assert {w.dtype for w in Backbone(tmp_path / "backbone").unet.parameters()} == {torch.float32}
+def test_half_precision_weights_are_loaded_in_single(folder, tmp_path):
+    rewrite(folder / UNET, lambda weights: {name: weight.half() for name, weight in weights.items()})
+    backbone = Backbone(from_folder(folder, tmp_path / "backbone"))
+    assert {weight.dtype for weight in backbone.unet.parameters()} == {torch.float32}
 
 
 @pytest.mark.parametrize(
@@ -123,164 +147,108 @@ def test_a_folder_in_half_precision_is_loaded_in_single(folder, tmp_path):
 )
 def test_parts_that_do_not_fit_are_refused_with_both_numbers(folder, tmp_path, file, key, value, numbers):
     change(folder / file, {key: value})
-    with pytest.raises(InputError) as error:
-        make(of_folder(folder), tmp_path / "backbone")
-    assert all(number in str(error.value) for number in numbers)
+    line = refused(folder, tmp_path / "backbone")
+    assert all(number in line for number in numbers)
     assert not (tmp_path / "backbone").exists()
 
 
 def test_pickled_weights_are_refused(folder, tmp_path):
-    (folder / "vae" / "diffusion_pytorch_model.safetensors").rename(folder / "vae" / "diffusion_pytorch_model.bin")
-    with pytest.raises(InputError, match="pickled weights are refused"):
-        make(of_folder(folder), tmp_path / "backbone")
+    (folder / VAE).rename(folder / "vae" / "diffusion_pytorch_model.bin")
+    assert "safetensors" in refused(folder, tmp_path / "backbone")
 
 
-def change(path, values: dict) -> None:
-    """Set keys of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+@pytest.mark.parametrize("spoil", ["missing", "another shape"])
+@pytest.mark.parametrize(
+    ("file", "name"),
+    [
+        (UNET, "conv_norm_out.weight"),
+        (VAE, "decoder.conv_out.weight"),
+        ("clip/model.safetensors", "text_projection.weight"),
+        ("text_encoder/model.safetensors", "final_layer_norm.weight"),
+    ],
+)
+def test_a_weight_that_would_be_random_is_refused(folder, tmp_path, file, name, spoil):
+    def spoilt(weights):
+        weight = weights.pop(name)
+        return weights if spoil == "missing" else weights | {name: weight.repeat_interleave(2, 0)}
 
-
-def without(path, name: str) -> None:
-    """Take one tensor out of a safetensors file."""
-    weights = load_file(path)
-    del weights[name]
-    save_file(weights, path, metadata={"format": "pt"})
+    rewrite(folder / file, spoilt)
+    line = refused(folder, tmp_path / "backbone")
+    assert file.partition("/")[0] in line
+    assert name in line
 
 
 @pytest.mark.parametrize(
-    ("part", "file", "name"),
+    ("file", "key"),
     [
-        ("unet", "diffusion_pytorch_model", "conv_norm_out.weight"),
-        ("vae", "diffusion_pytorch_model", "decoder.conv_out.weight"),
-        ("clip", "model", "text_projection.weight"),
-        ("text_encoder", "model", "final_layer_norm.weight"),
+        ("tokenizer/tokenizer_config.json", "model_max_length"),
+        ("clip/tokenizer_config.json", "model_max_length"),
+        ("unet/config.json", "cross_attention_dim"),
+        ("clip/config.json", "model_type"),
     ],
 )
-def test_missing_weights_are_refused_not_drawn_at_random(folder, tmp_path, part, file, name):
-    without(folder / part / f"{file}.safetensors", name)
-    with pytest.raises(InputError, match=f"weights are missing: {name}"):
-        make(of_folder(folder), tmp_path / "backbone")
-
-
-@pytest.mark.parametrize(
-    ("part", "file", "name"),
-    [
-        ("unet", "diffusion_pytorch_model", "conv_norm_out.weight"),
-        ("clip", "model", "text_projection.weight"),
-        ("text_encoder", "model", "final_layer_norm.weight"),
-    ],
-)
-def test_weights_of_another_shape_are_named(folder, tmp_path, part, file, name):
-    path = folder / part / f"{file}.safetensors"
-    weights = load_file(path)
-    save_file(weights | {name: weights[name].repeat_interleave(2, 0)}, path, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=f"/{part}: .*{name}"):
-        make(of_folder(folder), tmp_path / "backbone")
-
-
-@pytest.mark.parametrize(
-    ("file", "key", "message"),
-    [
-        ("tokenizer/tokenizer_config.json", "model_max_length", "'model_max_length' is missing"),
-        ("clip/tokenizer_config.json", "model_max_length", "'model_max_length' is missing"),
-        ("unet/config.json", "cross_attention_dim", "'cross_attention_dim' is missing"),
-        ("clip/config.json", "model_type", "'model_type' is missing"),
-    ],
-)
-def test_a_configuration_that_lacks_a_key_is_told(folder, tmp_path, file, key, message):
+def test_a_configuration_that_lacks_a_key_is_named(folder, tmp_path, file, key):
     values = json.loads((folder / file).read_text())
     del values[key]
     (folder / file).write_text(json.dumps(values))
-    with pytest.raises(InputError, match=message):
-        make(of_folder(folder), tmp_path / "backbone")
+    line = refused(folder, tmp_path / "backbone")
+    assert file in line
+    assert key in line
 
 
 @pytest.mark.parametrize(
-    ("file", "message"),
+    ("file", "named"),
     [
-        ("tokenizer/tokenizer.json", "holds no tokenizer"),
-        ("clip/tokenizer.json", "holds no tokenizer"),
-        ("clip/preprocessor_config.json", "readable configuration"),
-        ("scheduler/scheduler_config.json", "readable noise schedule"),
+        ("tokenizer/tokenizer.json", "tokenizer.json"),
+        ("clip/tokenizer.json", "tokenizer.json"),
+        ("clip/preprocessor_config.json", "preprocessor_config.json"),
+        ("scheduler/scheduler_config.json", "scheduler"),
     ],
 )
-def test_a_file_that_is_missing_is_told(folder, tmp_path, file, message):
+def test_a_missing_file_is_named(folder, tmp_path, file, named):
     (folder / file).unlink()
-    with pytest.raises(InputError, match=message):
-        make(of_folder(folder), tmp_path / "backbone")
+    assert named in refused(folder, tmp_path / "backbone")
 
 
 @pytest.mark.parametrize(
-    ("file", "values", "message"),
+    ("file", "values", "named"),
     [
         ("scheduler/scheduler_config.json", {"beta_schedule": "steep"}, "steep"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": "many"}, "readable noise schedule"),
-        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "readable noise schedule"),
-        ("scheduler/scheduler_config.json", {"prediction_type": "x0"}, "'x0'; must be epsilon, v_prediction or sample"),
-        ("clip/preprocessor_config.json", {"crop_size": 32}, "images, 32x32, do not fit CLIP's, 16x16"),
-        ("clip/preprocessor_config.json", {"size": "large"}, "can't prepare an image"),
-        ("clip/tokenizer.json", {"model": None}, "clip: no readable tokenizer"),
-        ("tokenizer/tokenizer.json", {"model": None}, "tokenizer: no readable tokenizer"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": "many"}, "scheduler"),
+        ("scheduler/scheduler_config.json", {"num_train_timesteps": 0}, "scheduler"),
+        ("scheduler/scheduler_config.json", {"prediction_type": "x0"}, "'x0'"),
+        ("clip/preprocessor_config.json", {"crop_size": 32}, "32x32"),
+        ("clip/preprocessor_config.json", {"size": "large"}, "preprocessor_config.json"),
+        ("clip/tokenizer.json", {"model": None}, "clip"),
+        ("tokenizer/tokenizer.json", {"model": None}, "tokenizer"),
     ],
 )
-def test_a_value_that_is_of_no_use_is_told_in_one_line(folder, tmp_path, file, values, message):
+def test_a_value_that_can_not_be_used_is_refused(folder, tmp_path, file, values, named):
     change(folder / file, values)
-    with pytest.raises(InputError, match=message) as error:
-        make(of_folder(folder), tmp_path / "backbone")
-    assert "\n" not in str(error.value)
+    assert named in refused(folder, tmp_path / "backbone")
 
 
 def test_a_second_try_keeps_nothing_of_the_first(folder, tmp_path):
-    make(of_folder(folder), tmp_path / "backbone")
-    for file in ("clip/tokenizer.json", "tokenizer/tokenizer.json"):
-        kept = (folder / file).rename(tmp_path / "kept")
-        with pytest.raises(InputError, match="holds no tokenizer"):
-            make(of_folder(folder), tmp_path / "backbone")
-        kept.rename(folder / file)
+    from_folder(folder, tmp_path / "backbone")
+    (folder / "tokenizer/tokenizer.json").unlink()
+    refused(folder, tmp_path / "backbone")
 
 
-@pytest.mark.parametrize("tower", ["text_model", "vision_model"])
-def test_an_encoder_without_a_tower_is_refused(folder, tmp_path, tower):
-    path = folder / "clip" / "model.safetensors"
-    weights = {name: w for name, w in load_file(path).items() if not name.startswith(tower)}
-    save_file(weights, path, metadata={"format": "pt"})
-    with pytest.raises(InputError, match=f"weights are missing: {tower}"):
-        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+def test_a_missing_folder_is_named(tmp_path):
+    assert "nowhere" in refused(tmp_path / "nowhere", tmp_path / "backbone")
 
 
-@pytest.mark.parametrize(
-    ("file", "message"),
-    [("tokenizer.json", "holds no tokenizer"), ("preprocessor_config.json", "readable configuration")],
-)
-def test_an_encoder_without_its_files_is_refused(folder, tmp_path, file, message):
-    (folder / "clip" / file).unlink()
-    with pytest.raises(InputError, match=message):
-        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
-
-
-def test_an_encoder_must_be_a_clip_and_pinned(folder, tmp_path):
-    change(folder / "clip" / "config.json", {"model_type": "siglip"})
-    with pytest.raises(InputError, match="must be 'clip'"):
-        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
-    with pytest.raises(InputError, match="encoder_revision"):
-        fetch_encoder("owner/clip", None, tmp_path / "encoder")
-
-
-def test_a_missing_folder_is_told(tmp_path):
-    with pytest.raises(InputError, match="readable configuration"):
-        make(of_folder(tmp_path / "nowhere"), tmp_path / "backbone")
+# --- hub
 
 
 def of_hub(diffusion: str, clip: str) -> BackboneConfig:
     """The parameters of the source `hub` at two commits."""
-    return settings(
-        source="hub",
-        stable_diffusion=HubModelConfig(id="owner/diffusion", revision=diffusion),
-        clip=HubModelConfig(id="owner/clip", revision=clip),
-    )
+    models = {"stable_diffusion": ("owner/diffusion", diffusion), "clip": ("owner/clip", clip)}
+    named = {key: HubModelConfig(id=name, revision=commit) for key, (name, commit) in models.items()}
+    return settings(source="hub", **named)
 
 
-def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path, monkeypatch):
+def test_the_hub_is_read_from_its_cache_at_the_pinned_commit(folder, tmp_path, monkeypatch):
     """A hub cache laid out by hand, offline: <cache>/models--owner--name/snapshots/<commit>/."""
     cache, commits = tmp_path / "hub", ("a" * 40, "b" * 40)
     diffusion = cache / "models--owner--diffusion" / "snapshots" / commits[0]
@@ -295,23 +263,77 @@ def test_the_hub_is_read_from_its_cache_at_the_pinned_revision(folder, tmp_path,
         "clip": f"owner/clip@{commits[1]}",
     }
     assert (target / "clip/model.safetensors").read_bytes() == (folder / "clip/model.safetensors").read_bytes()
-    with pytest.raises(InputError, match="from the hub"):
+    with pytest.raises(InputError, match="owner/diffusion@ccc"):
         make(of_hub("c" * 40, commits[1]), tmp_path / "other")
 
 
-def test_the_second_encoder_may_be_absent_or_a_folder(folder, tmp_path):
-    fetch_encoder(None, None, tmp_path / "none")
-    assert json.loads((tmp_path / "none" / "encoder.json").read_text()) == {"encoder": None, "revision": None}
-    fetch_encoder(str(folder / "clip"), None, tmp_path / "second")
-    assert ClipImages(tmp_path / "second", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 24)
+def test_shapes_of_the_hubs_networks_are_known_once_they_are_fetched(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source = source_of(of_hub("a" * 40, "b" * 40))
+    assert source.configurations() is None
+    files.write_json(hub.MADE / "backbone.json", source.origin())
+    assert source.configurations() == (hub.MADE, hub.MADE / "clip")
+    assert source_of(of_hub("a" * 40, "c" * 40)).configurations() is None
+
+
+@pytest.mark.parametrize(
+    ("source", "diffusion", "licence"),
+    [
+        ("hub", "CompVis/stable-diffusion-v1-4@0", "creativeml-openrail-m"),
+        ("hub", "owner/name@0", "other"),
+        ("folder", "mine", "other"),
+        ("kitchen", "kitchen", "apache-2.0"),
+        ("random", "random", "apache-2.0"),
+    ],
+)
+def test_a_source_carries_its_licence(source, diffusion, licence):
+    origin = {"source": source, "stable_diffusion": diffusion, "clip": "openai/clip-vit-large-patch14@0"}
+    licences = source_class(source).licences(origin)
+    assert licences.model == licence
+    if source == "hub":
+        assert licences.clip == "MIT"
+
+
+# --- kitchen and the second CLIP
 
 
 def test_the_package_ships_the_kitchens_networks(tmp_path):
     make(settings(source="kitchen"), tmp_path / "backbone")
-    backbone = Backbone(tmp_path / "backbone")
-    assert backbone.origin["source"] == "kitchen"
-    assert load_scheduler(backbone.folder / "scheduler").config.rescale_betas_zero_snr
+    assert Backbone(tmp_path / "backbone").origin["source"] == "kitchen"
+    assert load_scheduler(tmp_path / "backbone/scheduler").config.rescale_betas_zero_snr
     fetch_encoder("kitchen", None, tmp_path / "encoder")
-    assert ClipImages(tmp_path / "encoder", "cpu").pooled([np.zeros((8, 8, 3), np.uint8)]).shape == (1, 96)
+    assert CLIPModel.from_pretrained(tmp_path / "encoder").config.vision_config.hidden_size == 96
     shipped = [path for path in kitchen.NETWORKS.rglob("*") if path.suffix in (".safetensors", ".json")]
     assert sum(path.stat().st_size for path in shipped) < 12e6
+
+
+def test_the_second_clip_may_be_absent_or_a_folder(folder, tmp_path):
+    fetch_encoder(None, None, tmp_path / "none")
+    assert json.loads((tmp_path / "none" / "encoder.json").read_text()) == {"encoder": None, "revision": None}
+    fetch_encoder(str(folder / "clip"), None, tmp_path / "second")
+    assert CLIPModel.from_pretrained(tmp_path / "second").config.vision_config.hidden_size == 24
+
+
+@pytest.mark.parametrize("tower", ["text_model", "vision_model"])
+def test_a_second_clip_without_a_tower_is_refused(folder, tmp_path, tower):
+    rewrite(
+        folder / "clip" / "model.safetensors",
+        lambda weights: {name: weight for name, weight in weights.items() if not name.startswith(tower)},
+    )
+    with pytest.raises(InputError, match=tower):
+        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "preprocessor_config.json"])
+def test_a_second_clip_without_its_files_is_refused(folder, tmp_path, file):
+    (folder / "clip" / file).unlink()
+    with pytest.raises(InputError, match=file):
+        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+
+
+def test_a_second_clip_must_be_a_clip_and_pinned(folder, tmp_path):
+    change(folder / "clip" / "config.json", {"model_type": "siglip"})
+    with pytest.raises(InputError, match="siglip"):
+        fetch_encoder(str(folder / "clip"), None, tmp_path / "encoder")
+    with pytest.raises(InputError, match="encoder_revision"):
+        fetch_encoder("owner/clip", None, tmp_path / "encoder")

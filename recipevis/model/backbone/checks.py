@@ -63,7 +63,7 @@ def _check_tokenizer(folder: Path) -> None:
     try:
         CLIPTokenizer.from_pretrained(folder)
     except Exception as error:  # the library raises just this class for a broken vocabulary
-        raise InputError(f"{folder}: no readable tokenizer: {' '.join(str(error).split())[:300]}") from error
+        raise InputError(f"{folder}: not a readable tokenizer: {' '.join(str(error).split())[:300]}") from error
 
 
 def _check_weights(folder: Path, network: type) -> None:
