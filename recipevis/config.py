@@ -1,6 +1,6 @@
-"""`params.yaml`, read and checked whole: one frozen model, a description for every key.
+"""`params.yaml` as a frozen pydantic model with a description of every key. It is checked whole, before any work.
 
-Functions of the library take the values that they need by name, never the whole of this.
+Functions of the library take the values that they need by name, never the whole configuration.
 """
 
 from collections.abc import Callable
@@ -14,11 +14,11 @@ from recipevis.core.files import read_yaml
 from recipevis.data.sources.base import SOURCES, source_class
 from recipevis.errors import ParameterError
 
-# A fuser is a file in `fusers/`; `base` is what they share.
+# Names of the fusers: one file each, `base` is what they share.
 FUSERS = tuple(
     sorted(path.stem for path in Path(__file__).with_name("fusers").glob("[a-z]*.py") if path.stem != "base")
 )
-# Shapes of untrained networks: folders of configuration files.
+# Names for `backbone.random`: folders of configuration files.
 CONFIGS = tuple(sorted(path.name for path in Path(__file__).parent.glob("model/backbone/configs/*")))
 
 Count = Annotated[int, Field(ge=1)]
@@ -28,7 +28,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 def _width(value: Any, check: Callable[[Any], int | str]) -> int | str:
     try:
         return check(value)
-    except ValidationError:  # pydantic would tell each alternative as a problem of its own
+    except ValidationError:  # pydantic would report each alternative as a problem of its own
         raise PydanticCustomError("width", "must be an integer of at least 1, or 'matched'") from None
 
 
@@ -36,27 +36,31 @@ Width = Annotated[Count | Literal["matched"], WrapValidator(_width)]
 
 
 class Section(BaseModel):
-    """A group of keys: unknown keys and wrong types are refused, values can't be changed."""
+    """A group of keys. Unknown keys and wrong types are refused, values can't be changed."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class KitchenConfig(Section):
-    """How much the rendered demo holds."""
+    """The size of the rendered dataset."""
 
-    training_videos: Count = Field(description="videos rendered for training")
-    validation_videos: Count = Field(description="videos rendered for validation")
+    training_videos: Count = Field(description="number of videos rendered for training")
+    validation_videos: Count = Field(description="number of videos rendered for validation")
 
 
 class DatasetConfig(Section):
-    """Which recipes, and where their videos come from."""
+    """The recipes and the source of their videos."""
 
-    source: str = Field(description="where videos come from")
-    annotations: str | None = Field(description="YouCook2-format annotations: a path or URL, .json or .tar.gz")
-    videos_dir: str | None = Field(description="folder of <video id>.<any extension>, for the source `local`")
-    url: str = Field(description="address of a video, with {video_id} in it, for the source `youtube`")
-    seed: Annotated[int, Field(ge=0)] = Field(description="what the kitchen renders")
-    limit: Count | None = Field(description="at most so many videos a subset; empty: all")
+    source: str = Field(description="where the videos come from: kitchen (rendered), local (a folder) or youtube")
+    annotations: str | None = Field(
+        description="annotations in YouCook2's format, a path or URL of a .json or .tar.gz; the kitchen has its own"
+    )
+    videos_dir: str | None = Field(description="folder with <video id>.<any extension>, for the source local")
+    url: str = Field(
+        description="address of a video, with {video_id} in it, for the source youtube; a mirror works too"
+    )
+    seed: Annotated[int, Field(ge=0)] = Field(description="seed of the kitchen's recipes")
+    limit: Count | None = Field(description="largest number of videos a subset; empty: all")
     kitchen: KitchenConfig
 
     @model_validator(mode="after")
@@ -72,18 +76,20 @@ class DatasetConfig(Section):
 
 
 class DownloadConfig(Section):
-    """How videos are fetched from YouTube."""
+    """How videos are fetched."""
 
-    format: str = Field(description="yt-dlp's format selector")
+    format: str = Field(description="format selector for yt-dlp")
     retries: Annotated[int, Field(ge=0)] = Field(description="tries per request before a video counts as failed")
-    timeout_s: Annotated[float, Field(gt=0)] = Field(description="seconds without an answer that end a request")
+    timeout_s: Annotated[float, Field(gt=0)] = Field(
+        description="a request fails after so many seconds without an answer"
+    )
     pause_s: Annotated[list[Annotated[float, Field(ge=0)]], Field(min_length=2, max_length=2)] = Field(
         description="shortest and longest pause between two videos, seconds"
     )
     backoff_s: Annotated[float, Field(ge=0)] = Field(
-        description="first pause after a refusal (rate limit, bot check), doubled after each further one, seconds"
+        description="first pause after a refusal (rate limit, bot check), seconds; doubled after each further refusal"
     )
-    workers: Count = Field(description="videos fetched or rendered at the same time")
+    workers: Count = Field(description="number of videos fetched or rendered at the same time")
 
     @model_validator(mode="after")
     def _pause_is_a_range(self) -> "DownloadConfig":
@@ -93,20 +99,20 @@ class DownloadConfig(Section):
 
 
 class ExecutionConfig(Section):
-    """Where `download` and `frames` do their work."""
+    """Where the stages `download` and `frames` run."""
 
     dask: Annotated[str, Field(pattern="^(tcp|tls|ws|wss|ucx)://.+")] | None = Field(
-        description="address of a Dask scheduler; empty: threads of this machine"
+        description="Dask scheduler (tcp://host:8786) for download and frames; empty: threads on this machine"
     )
 
 
 class FramesConfig(Section):
-    """How a video's frame becomes a sample's image."""
+    """How a frame of a video becomes an image."""
 
     pixels: Annotated[int, Field(ge=16)] = Field(description="height and width of a frame, a multiple of 8")
-    resize: Literal["squash", "crop", "pad"] = Field(description="how a frame becomes a square")
-    blank: Literal["white", "black"] = Field(description="the image before a first step")
-    workers: Count = Field(description="videos decoded at the same time")
+    resize: Literal["squash", "crop", "pad"] = Field(description="how a frame becomes square: squash, crop or pad")
+    blank: Literal["white", "black"] = Field(description="colour of the image before a first step: white or black")
+    workers: Count = Field(description="number of videos decoded at the same time")
 
     @model_validator(mode="after")
     def _pixels_fit_the_latents(self) -> "FramesConfig":
@@ -119,19 +125,23 @@ class HubModelConfig(Section):
     """A model on the Hugging Face hub."""
 
     id: str = Field(description="owner/name on the hub")
-    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field(description="commit, 40 hexadecimal digits")
+    revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] = Field(
+        description="commit on the hub, 40 hexadecimal digits"
+    )
 
 
 class BackboneConfig(Section):
     """The frozen and the initial networks."""
 
-    source: Literal["kitchen", "hub", "folder", "random"] = Field(description="where the networks come from")
-    folder: str | None = Field(description="Stable-Diffusion-shaped folder, for the source `folder`")
-    clip_folder: str | None = Field(description="CLIP folder; empty: <folder>/clip")
+    source: Literal["kitchen", "hub", "folder", "random"] = Field(
+        description="where the networks come from: kitchen (ships with the package), hub, folder or random (untrained)"
+    )
+    folder: str | None = Field(description="folder shaped like Stable Diffusion, for the source folder")
+    clip_folder: str | None = Field(description="folder of the CLIP model, for the source folder; empty: <folder>/clip")
     stable_diffusion: HubModelConfig
     clip: HubModelConfig
     random: str = Field(
-        description="for the source `random`: tiny, stable-diffusion-v1-4, or a folder of configuration files"
+        description="shapes for the source random: tiny, stable-diffusion-v1-4, or a folder of config.json files"
     )
 
     @model_validator(mode="after")
@@ -144,54 +154,68 @@ class BackboneConfig(Section):
 
 
 class EmbedConfig(Section):
-    """How sentences and frames are embedded."""
+    """How the stage `embed` encodes sentences and frames."""
 
-    batch_size: Count = Field(description="sentences or frames a forward pass")
-    processes: Count = Field(description="processes that share the work, one a GPU")
+    batch_size: Count = Field(description="sentences or frames in a forward pass")
+    processes: Count = Field(description="number of processes, one a GPU")
 
 
 class CycleConfig(Section):
     """The cycle-consistency loss (A.4)."""
 
-    weight: Annotated[float, Field(ge=0)] = Field(description="weight of L_cyc beside the denoising loss; 0: off")
-    max_amplification: Annotated[float, Field(gt=0)] | None = Field(
-        description="L_cyc is taken where pred x0 amplifies the error by at most this; empty: everywhere"
+    weight: Annotated[float, Field(ge=0)] = Field(
+        description="weight of the cycle loss L_cyc beside the denoising loss; 0: off"
     )
-    images: Count | None = Field(description="at most so many images of a batch; empty: all")
+    max_amplification: Annotated[float, Field(gt=0)] | None = Field(
+        description="L_cyc is computed where pred x0 amplifies the error by at most this factor; empty: everywhere"
+    )
+    images: Count | None = Field(description="L_cyc is computed for at most so many images of a batch; empty: all")
 
 
 class TrainConfig(Section):
     """Fine-tuning (section 3, A.3)."""
 
-    # Keys that say how and not what: the trained model is the same up to rounding.
+    # These keys change how the training runs; the trained model is the same up to rounding.
     HOW: ClassVar = frozenset(
         {"processes", "accumulation", "gradient_checkpointing", "fused", "compile", "checkpoint_every"}
     )
 
     steps: Annotated[int, Field(ge=0)] = Field(
-        description="optimizer steps; 0 with the fuser baseline: the untouched backbone"
+        description="number of optimizer steps; 0 with the fuser baseline: the untouched backbone"
     )
-    batch_size: Count = Field(description="triplets a step")
-    learning_rate: Annotated[float, Field(gt=0)] = Field(description="of the UNet, before cosine decay to 0")
-    fuser_learning_rate: Annotated[float, Field(gt=0)] | None = Field(description="of the fuser; empty: the same")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(description="AdamW's")
-    warmup_steps: Annotated[int, Field(ge=0)] = Field(description="steps of linear warm-up")
+    batch_size: Count = Field(description="triplets in a step")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(
+        description="peak learning rate of the UNet; it decays to 0 along a cosine"
+    )
+    fuser_learning_rate: Annotated[float, Field(gt=0)] | None = Field(
+        description="peak learning rate of the fuser; empty: the UNet's"
+    )
+    weight_decay: Annotated[float, Field(ge=0)] = Field(description="weight decay of AdamW")
+    warmup_steps: Annotated[int, Field(ge=0)] = Field(description="number of steps of linear warm-up")
     gradient_clip: Annotated[float, Field(gt=0)] | None = Field(description="largest gradient norm; empty: no limit")
-    dropout_text: Fraction = Field(description="share of samples that lose their sentence alone")
-    dropout_image: Fraction = Field(description="share of samples that lose their previous image alone")
-    dropout_both: Fraction = Field(description="share of samples that lose both")
-    precision: Literal["fp32", "bf16", "fp16"] = Field(description="of autocast; weights and moments stay fp32")
-    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
-        description="decay of the moving average of the weights that is validated and saved; empty: off"
+    dropout_text: Fraction = Field(description="share of samples that are trained without their sentence")
+    dropout_image: Fraction = Field(description="share of samples that are trained without their previous image")
+    dropout_both: Fraction = Field(description="share of samples that are trained without both")
+    precision: Literal["fp32", "bf16", "fp16"] = Field(
+        description="precision of autocast: fp32, bf16 or fp16; weights and AdamW's moments stay fp32"
     )
-    processes: Count = Field(description="processes that share each batch, one a GPU")
-    accumulation: Count = Field(description="parts that each process takes its share of a batch in, to save memory")
-    gradient_checkpointing: bool = Field(description="forget the UNet's activations and compute them twice")
-    fused: bool = Field(description="AdamW in one kernel")
-    compile: bool = Field(description="torch.compile the fuser and the UNet; needs a C++ compiler")
+    ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
+        description="decay of the moving average of the weights, which is then validated and saved; empty: off"
+    )
+    processes: Count = Field(description="number of processes that share each batch, one a GPU")
+    accumulation: Count = Field(
+        description="parts in which a process computes its share of a batch, to save memory; a CPU computes two at once"
+    )
+    gradient_checkpointing: bool = Field(
+        description="compute the UNet's activations twice instead of keeping them, to save memory"
+    )
+    fused: bool = Field(description="run AdamW as one kernel")
+    compile: bool = Field(description="compile the fuser and the UNet with torch.compile; needs a C++ compiler")
     validate_every: Count = Field(description="steps between two validation losses")
-    validation_images: Count = Field(description="triplets of the validation loss")
-    checkpoint_every: Count = Field(description="steps between two checkpoints an interrupted run resumes from")
+    validation_images: Count = Field(description="number of triplets of the validation loss")
+    checkpoint_every: Count = Field(
+        description="steps between two checkpoints; an interrupted run resumes from the latest"
+    )
 
     @model_validator(mode="after")
     def _dropout_is_a_distribution(self) -> "TrainConfig":
@@ -209,43 +233,45 @@ class TrainConfig(Section):
 
 
 class SampleConfig(Section):
-    """Drawing the validation recipes (A.3)."""
+    """Sampling of the validation recipes (A.3)."""
 
-    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps an image; the schedules have 1000")
+    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps an image, at most 1000")
     guidance: Annotated[float, Field(ge=0)] = Field(description="guidance scale of the sentence")
     image_guidance: Annotated[float, Field(ge=0)] | None = Field(
-        description="guidance scale of the previous image; empty: the same as guidance"
+        description="guidance scale of the previous image; empty: the sentence's"
     )
-    recipes: Count | None = Field(description="at most so many validation recipes; empty: all")
-    batch_size: Count = Field(description="images drawn at once")
+    recipes: Count | None = Field(description="largest number of validation recipes; empty: all")
+    batch_size: Count = Field(description="images generated at once")
 
 
 class EvaluateConfig(Section):
-    """Metrics and their intervals."""
+    """Metrics and their confidence intervals."""
 
     encoder: str | None = Field(
-        description="a second CLIP that measures: kitchen (its own), hub id or folder; empty: none"
+        description="a second CLIP for the metrics: kitchen (its own), an id on the hub, or a folder; empty: none"
     )
     encoder_revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
-        description="the second CLIP's commit on the hub; empty for a folder"
+        description="commit of the second CLIP on the hub; empty for a folder"
     )
-    resamples: Annotated[int, Field(ge=100)] = Field(description="bootstrap resamples of an interval")
-    strips: Annotated[int, Field(ge=0)] = Field(description="recipes shown as strips on the page")
+    resamples: Annotated[int, Field(ge=100)] = Field(description="bootstrap resamples of a confidence interval")
+    strips: Annotated[int, Field(ge=0)] = Field(description="number of recipes shown as strips on the page")
 
 
 class Config(Section):
     """The whole of `params.yaml`."""
 
-    fuser: str = Field(description="how text and image are fused")
+    fuser: str = Field(description="how sentence and previous image are fused; `recipevis fusers` lists the names")
     fuser_hidden: Width = Field(
-        description="width of the fuser's hidden layer; `matched`: as many weights as attend_to_image has"
+        description="width of the fuser's hidden layer; matched: so that every fuser has as many weights"
     )
-    fuser_residual: bool = Field(description="attention adds to its queries")
-    fuser_options: dict[str, Any] = Field(description="further options that the fuser declares, by name")
-    condition_tokens: Count = Field(description="tokens that condition the UNet")
-    seed: Annotated[int, Field(ge=0)] = Field(description="of training and sampling")
+    fuser_residual: bool = Field(
+        description="attention adds its output to its queries; false: the paper read literally"
+    )
+    fuser_options: dict[str, Any] = Field(description="values of the other options that the fuser declares, by name")
+    condition_tokens: Count = Field(description="number of tokens that condition the UNet")
+    seed: Annotated[int, Field(ge=0)] = Field(description="seed of training and sampling")
     device: Annotated[str, Field(pattern="^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
-        description="auto, cpu, mps, cuda or cuda:<number>"
+        description="auto, cpu, mps, cuda or cuda:<number>; changing it reruns no stage"
     )
     dataset: DatasetConfig
     download: DownloadConfig
@@ -259,9 +285,11 @@ class Config(Section):
     evaluate: EvaluateConfig
 
     @model_validator(mode="after")
-    def _a_device_a_process(self) -> "Config":
+    def _each_process_has_a_device(self) -> "Config":
         if ":" in self.device and max(self.train.processes, self.embed.processes) > 1:
-            raise ValueError(f"device = {self.device!r}: with several processes say 'cuda' or 'auto', one card each")
+            raise ValueError(
+                f"device = {self.device!r}: with several processes, set 'cuda' or 'auto' so that each gets a GPU"
+            )
         return self
 
 
@@ -272,8 +300,8 @@ def load(path: Path) -> Config:
         path: the YAML file.
 
     Raises:
-        ParameterError: the file is missing or no YAML, or a key or value in it is wrong; one line that
-            names the key, the value and what is allowed.
+        ParameterError: the file is missing or isn't YAML, or a key or a value is wrong; one line with the key, the
+            value and what is allowed.
     """
     try:
         parameters = Config.model_validate(read_yaml(path))
@@ -282,7 +310,7 @@ def load(path: Path) -> Config:
     if parameters.fuser not in FUSERS:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(FUSERS)}")
     if parameters.fuser_options:
-        from recipevis.fusers.base import check_options  # imports torch, and few set these
+        from recipevis.fusers.base import check_options  # imports torch
 
         try:
             check_options(parameters.fuser, parameters.fuser_options)
@@ -300,9 +328,9 @@ def _line(problem: Any) -> str:
         return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}: unknown key; known here: {known}"
     name = ".".join(map(str, section)) or "the file"
     if problem["type"] == "missing":
-        return f"{name}: missing; it must be given"
+        return f"{name}: missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
-    if problem["type"] == "value_error":  # our own checks name the key and its value themselves
+    if problem["type"] == "value_error":  # the checks above name the key and its value themselves
         return f"{name}.{message}"
     return f"{name} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
 
@@ -315,7 +343,7 @@ def _section_at(keys: list[str]) -> type[Section]:
 
 
 def describe(section: type[Section] = Config, prefix: str = "") -> dict[str, str]:
-    """Every key, dotted, with its description: what the documentation and the tests are held against."""
+    """Every key, dotted, with its description."""
     described = {}
     for key, field in section.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
