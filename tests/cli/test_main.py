@@ -8,7 +8,7 @@ from typer.testing import CliRunner
 from recipevis import __version__
 from recipevis.cli.main import app
 
-HEAVY = {"torch", "diffusers", "transformers", "pandas", "pydantic", "dvc"}
+HEAVY = {"torch", "diffusers", "transformers", "pandas", "dvc"}
 
 
 def test_version_and_help_import_no_heavy_package():
