@@ -41,9 +41,9 @@ def test_nothing_overlaps_and_nothing_lies_outside(count, width):
     assert all(cell.picture[2] - cell.picture[0] == cell.picture[3] - cell.picture[1] == width for cell in layout.cells)
 
 
-@pytest.mark.parametrize("count", [1, 7, 40])
+@pytest.mark.parametrize("count", [1, 7, 14])
 def test_the_ink_stays_in_its_boxes(count):
-    """Drawn, not only planned: wipe every box and nothing but paper is left."""
+    """Wipe every box of the finished image: only paper is left."""
     board = storyboard.compose(pictures(count), captions(count))
     layout = storyboard.arrange(captions(count), 64, 48)
     assert board.size == (layout.width, layout.height)

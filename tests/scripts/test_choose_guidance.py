@@ -1,44 +1,56 @@
-"""The choice of guidance: each way of sampling is scored on training recipes after those of the model."""
+"""The choice of guidance: every combination is scored on training recipes that the model has not seen."""
 
 import shutil
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
-import torch
 
+from recipevis.evaluation.encoders import ClipImages
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
-from recipevis.model.conditions import Conditioner
-from recipevis.model.networks import Backbone, ClipImages
-from recipevis.sampling import rollout
+from recipevis.model.networks import Backbone
 from recipevis.sampling.pipeline import assemble
+from recipevis.sampling.rollout import Sampler
+from recipevis.training.trainer import new_conditioner
 from scripts import choose_guidance as script
 from tests.conftest import set_parameters
 
 
 @pytest.fixture
 def trained(tiny_backbone, root, tmp_path):
-    """A folder with an untrained model, the CLIP that measures and parameters of three training recipes."""
+    """A folder with an untrained model and parameters with three training recipes."""
     backbone = Backbone(tiny_backbone)
-    torch.manual_seed(0)
-    conditioner = Conditioner("attend_to_image", 4, True, **asdict(backbone.shapes(3)))
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 4}, 3, seed=0)
     assemble(backbone, conditioner, backbone.unet, pixels=256, blank="white").save_pretrained(tmp_path / "model")
     shutil.copy(root / "params.yaml", tmp_path)
     set_parameters(tmp_path / "params.yaml", {"dataset.kitchen.training_videos": 3})
     return tmp_path
 
 
-def test_a_row_for_each_way_of_sampling(trained, tiny_backbone, capsys):
-    script.main(trained / "model", tiny_backbone / "clip", trained / "params.yaml", 2, [1, 2], [-1], [1])
+@pytest.fixture
+def sampled(monkeypatch):
+    """The arguments of each call of the sampler, which generates black images."""
+    calls = []
+
+    def generate(sampler, keys, prompts, previous):
+        calls.append((sampler.guidance_scale, prompts, previous))
+        return [np.zeros((256, 256, 3), np.uint8)] * len(keys)
+
+    monkeypatch.setattr(Sampler, "generate", generate)
+    return calls
+
+
+def test_a_row_for_each_combination(trained, tiny_backbone, capsys):
+    script.main(trained / "model", tiny_backbone / "clip", trained / "params.yaml", 1, [1, 2], [-1], [1])
     header, *rows = capsys.readouterr().out.splitlines()
     assert header.split()[:4] == ["guidance", "image_guidance", "steps", "mode"]
     assert header.split()[4:] == ["psnr", "ssim", "encoder_l2", "counter", "vessel"]
-    ways = [tuple(row.split()[:4]) for row in rows]
-    assert ways == [(g, g, "1", mode) for g in ("1", "2") for mode in ("autoregressive", "teacher_forced")]
+    combinations = [tuple(row.split()[:4]) for row in rows]
+    assert combinations == [(g, g, "1", mode) for g in ("1", "2") for mode in ("autoregressive", "teacher_forced")]
 
 
-def test_scores_of_pictures_as_they_should_be_and_of_others(tiny_backbone):
+def test_scores_of_right_and_of_wrong_images(tiny_backbone):
     scenes = [step.done for step in recipes.recipe(0, "training-0003").steps]
     encoder = ClipImages(tiny_backbone / "clip", "cpu")
     right = script._scores([rendering.picture(scene) for scene in scenes], scenes, encoder)
@@ -52,17 +64,11 @@ def test_scores_of_pictures_as_they_should_be_and_of_others(tiny_backbone):
     assert script.nearest_colour(repainted[-1], scenes[-1], "counter") == other
 
 
-def test_the_recipes_are_those_after_the_training_recipes(trained, tiny_backbone, monkeypatch):
-    seen = []
-
-    def draw(sampler, keys, sentences, previous):
-        seen.append((sentences, [np.asarray(picture) for picture in previous]))
-        return np.zeros((len(keys), 256, 256, 3), np.uint8)
-
-    monkeypatch.setattr(rollout.Sampler, "draw", draw)
+def test_the_recipes_follow_the_training_recipes(trained, tiny_backbone, sampled):
     script.main(trained / "model", tiny_backbone / "clip", trained / "params.yaml", 1, [1], [-1], [1])
-    made = recipes.recipe(0, "training-0003")
-    assert [sentence for (sentence,), _ in seen] == [step.sentence for step in made.steps] * 2
-    drawn, true = seen[1][1][0], seen[len(made.steps) + 1][1][0]
-    assert not drawn.any()
-    assert np.array_equal(true, rendering.picture(made.steps[0].done))
+    steps = recipes.recipe(0, "training-0003").steps
+    assert [prompt for _, (prompt,), _ in sampled] == [step.sentence for step in steps] * 2
+    autoregressive, teacher_forced = sampled[: len(steps)], sampled[len(steps) :]
+    assert autoregressive[0][2] == teacher_forced[0][2] == [None]
+    assert not autoregressive[1][2][0].any()
+    assert np.array_equal(teacher_forced[1][2][0], rendering.picture(steps[0].done))
