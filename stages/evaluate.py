@@ -1,4 +1,4 @@
-"""Score the generated images beside baselines and upper bound; write their numbers."""
+"""Score the generated images, the baselines and the upper bound; write their numbers."""
 
 import json
 from pathlib import Path
@@ -12,37 +12,27 @@ from recipevis.evaluation import baselines, encoders, scores
 from stages import publish, run, work_folder
 
 ENCODERS = {"clip": Path("models/backbone/clip"), "encoder": Path("models/encoder")}
+ORIGINS = {"data": Path("data/survivors.json"), "backbone": Path("models/backbone/backbone.json")}
 
 
 def main(config: Config) -> None:
     """Score, or resume an interrupted scoring, then write the outputs."""
-    samples = read_samples(Path("samples/samples.csv"))
+    samples, resamples, seed = read_samples(Path("samples/samples.csv")), config.evaluate.resamples, config.seed
     training = read_triplets(Path("data/triplets.csv")).query("subset == 'training'")
-    mean = baselines.mean_image(training["image"].tolist())
-    loaded = encoders.load(ENCODERS, device(config.device))
+    mean, loaded = baselines.mean_image(training["image"].tolist()), encoders.load(ENCODERS, device(config.device))
+    experiment = {"fuser": config.fuser, "seed": seed, "cycle_weight": config.cycle.weight, "steps": config.train.steps}
+    origins = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in ORIGINS.items()}
+    experiment |= {"data_hash": origins["data"]["hash"], "backbone": origins["backbone"]}
     with work_folder("evaluate") as work:
-        scored = scores.score(samples, Path("samples"), mean, config.frames.blank, config.seed, loaded, work / "scores")
-        bootstrap = (config.evaluate.resamples, config.seed)
-        rows, margins = scores.summarise(scored, *bootstrap), scores.margins(scored, *bootstrap)
-        result = {"experiment": _experiment(config), **scores.norms(scored), "rows": rows, "margins": margins}
+        scored = scores.score(samples, Path("samples"), mean, config.frames.blank, seed, loaded, work / "scores")
+        rows, margins = scores.summarise(scored, resamples, seed), scores.margins(scored, resamples, seed)
+        result = {"experiment": experiment, **scores.norms(scored), "rows": rows, "margins": margins}
         files.write_json(work / "evaluation.json", result)
         files.write_text(work / "images.csv", scored.table.to_csv(index=False, lineterminator="\n"))
         for name in ("evaluation.json", "images.csv"):
             publish("evaluate", work / name, Path("reports") / name)
         files.write_text(Path("plots/drift.csv"), scores.drift(scored).to_csv(index=False, lineterminator="\n"))
         files.write_json(Path("metrics.json"), scores.headline(rows))
-
-
-def _experiment(config: Config) -> dict:
-    """What was evaluated."""
-    return {
-        "fuser": config.fuser,
-        "seed": config.seed,
-        "cycle_weight": config.cycle.weight,
-        "steps": config.train.steps,
-        "data_hash": json.loads(Path("data/survivors.json").read_text("utf-8"))["hash"],
-        "backbone": json.loads(Path("models/backbone/backbone.json").read_text("utf-8")),
-    }
 
 
 if __name__ == "__main__":
