@@ -49,7 +49,7 @@ def copy_project() -> Callable[..., Path]:
         for name in ("recipevis", "stages", "params"):
             shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         (target / ".dvc").mkdir()
-        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        for name in ("README.md", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
             shutil.copy(ROOT / name, target / name)
         set_parameters(target / "params.yaml", values)
         return target

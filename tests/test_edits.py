@@ -1,0 +1,90 @@
+"""What DVC reruns after an edit: exactly the stages whose outputs the edited file can change."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dvc.repo import Repo
+
+# A comment added to the file: the stages that DVC then finds changed. (Later stages rerun if the outputs differ.)
+EDITS = {
+    "recipevis/data/annotations.py": {"annotations"},  # the JSON parser
+    "recipevis/kitchen/recipes.py": {"annotations", "download"},  # the kitchen's recipes
+    "recipevis/kitchen/drawing/food.py": {"download"},
+    "recipevis/data/sources/kitchen.py": {"download"},
+    "recipevis/data/sources/youtube.py": set(),  # the demo's source is the kitchen
+    "recipevis/data/frames.py": {"frames"},
+    "recipevis/data/video.py": {"download", "frames"},  # decoding; a video is checked when it arrives
+    "recipevis/data/triplets.py": {"manifest"},
+    "recipevis/embeddings/writer.py": {"embed"},
+    "recipevis/embeddings/reader.py": {"train"},
+    "recipevis/fusers/attend_to_image.py": {"train", "package", "sample"},  # the demo's fuser
+    "recipevis/fusers/concat.py": set(),
+    "recipevis/training/losses.py": {"train"},
+    "recipevis/training/trainer.py": {"train"},
+    "recipevis/sampling/pipeline.py": {"package", "baselines", "sample"},  # the sampling loop
+    "recipevis/sampling/guidance.py": {"package", "baselines", "sample"},
+    "recipevis/sampling/rollout.py": {"baselines", "sample"},
+    "recipevis/evaluation/metrics.py": {"evaluate", "report"},
+    "recipevis/evaluation/intervals.py": {"evaluate"},
+    "recipevis/report/page.html": {"report"},
+    "recipevis/report/model_card.py": {"package", "report"},
+    "recipevis/report/storyboard.py": {"report"},
+    "recipevis/cli/doctor.py": set(),
+    "recipevis/core/progress.py": set(),
+    "recipevis/core/checkpoints.py": set(),
+    "recipevis/config.py": set(),
+    "README.md": set(),
+}
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, copy_project) -> Iterator[Path]:
+    """A project whose stages are up to date for DVC: each out is there, and the lock file has the hash of each dep."""
+    folder = copy_project(tmp_path_factory.mktemp("edits") / "project", {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.setenv("DVC_SITE_CACHE_DIR", str(folder.parent / "cache"))
+        patch.setenv("DVC_NO_ANALYTICS", "1")
+        with repository(folder) as repo:
+            paths = [Path(item.fs_path) for stage in repo.index.stages for item in (*stage.deps, *stage.outs)]
+            for path in sorted(paths, key=lambda path: -len(path.parts)):  # a folder after what lies in it
+                if not path.exists():
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    path.write_text("made")
+            repo.commit(force=True)
+        assert stale(folder) == set()
+        yield folder
+
+
+def repository(folder: Path) -> Repo:
+    """DVC's view of a folder; git plays no part in it."""
+    return Repo(os.fspath(folder), config={"core": {"no_scm": True}})
+
+
+def stale(folder: Path) -> set[str]:
+    """The stages that DVC finds changed."""
+    with repository(folder) as repo:
+        return set(repo.status())
+
+
+@pytest.mark.parametrize("name", EDITS)
+def test_an_edit_makes_exactly_these_stages_stale(finished, name):
+    path = finished / name
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before + b"\n# a comment\n")
+        assert stale(finished) == EDITS[name]
+    finally:
+        path.write_bytes(before)
+
+
+def test_another_fuser_makes_its_stages_stale(finished):
+    path = finished / "params.yaml"
+    before = path.read_text()
+    try:
+        path.write_text(before.replace("fuser: attend_to_image", "fuser: concat"))
+        assert stale(finished) == {"annotations", "train", "package", "sample", "evaluate", "report"}
+    finally:
+        path.write_text(before)
