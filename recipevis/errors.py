@@ -1,22 +1,22 @@
-"""The errors a user can cause or meet, each a closed class with its exit status.
+"""The errors that a user can cause or fix, each with its exit status.
 
-Whatever is raised from here is told in one line on stderr; anything else is a bug and keeps its traceback.
+A stage or command prints such an error as one line on stderr. Any other exception is a bug and keeps its traceback.
 """
 
 
 def disk_full(where: object) -> str:
-    """What is said of a full disk, and of a quota that is used up."""
-    return f"{where}: the disk is full: make room, then run the same again"
+    """The message for a full disk or an exhausted quota."""
+    return f"{where}: the disk is full; free some space, then rerun"
 
 
 class RecipeVisError(Exception):
-    """Base of every error that is explained to the user. Never raised itself."""
+    """Base of all errors that are explained to the user. Never raised itself."""
 
     exit_status = 2
 
 
 class ParameterError(RecipeVisError):
-    """A key or a value of the parameter file is wrong. The message names the key, the value and what is allowed."""
+    """A key or value of the parameter file is wrong. The message names the key, the value and what is allowed."""
 
 
 class InputError(RecipeVisError):
@@ -24,6 +24,6 @@ class InputError(RecipeVisError):
 
 
 class SourceError(RecipeVisError):
-    """A source of videos can't go on (rate limit, bot check, full disk). The message says what to do."""
+    """A source of videos can't continue (rate limit, bot check, full disk). The message says what to do."""
 
     exit_status = 3

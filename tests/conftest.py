@@ -1,25 +1,26 @@
-"""What every test stands on: a home folder of its own, no network, and the data beside the project where it lies."""
+"""Shared by all tests: a home folder of their own, no network, copies of the project, tiny networks."""
 
 import os
 import shutil
-
-# Read when torch, matplotlib and the hub's library are imported, so set before any of them is.
-os.environ.setdefault("OMP_NUM_THREADS", "2")
-os.environ["HF_HUB_OFFLINE"] = "1"
-os.environ["MPLBACKEND"] = "Agg"
-
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
+from recipevis import arithmetic
+
+# torch, matplotlib and the hub's library read these when they are imported: nothing above imports them.
+arithmetic.fix()
+os.environ["HF_HUB_OFFLINE"] = "1"
+os.environ["MPLBACKEND"] = "Agg"
+
 ROOT = Path(__file__).resolve().parent.parent
 
 
 @pytest.fixture(autouse=True)
 def recipevis_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The test's own `RECIPEVIS_HOME`; also the environment is one that DVC did not start."""
+    """The test's own `RECIPEVIS_HOME`, in an environment as outside DVC."""
     home = tmp_path / "recipevis-home"
     monkeypatch.setenv("RECIPEVIS_HOME", str(home))
     monkeypatch.delenv("DVC_ROOT", raising=False)
@@ -34,22 +35,22 @@ def root() -> Path:
 
 @pytest.fixture(scope="session")
 def shared() -> Path:
-    """The folder of real annotations and videos beside the project; they are never copied into it."""
+    """The folder with real annotations and videos beside the project; they are never copied into it."""
     folder = ROOT.parent / "shared"
     if not (folder / "youcook2" / "youcookii_annotations_trainval.json").is_file():
-        pytest.skip("../shared is absent: real annotations and videos lie beside the project on its own machines only")
+        pytest.skip("../shared with the real annotations and videos is absent")
     return folder
 
 
 @pytest.fixture(scope="session")
 def copy_project() -> Callable[..., Path]:
-    """A function: copy what the pipeline needs to a folder, with parameters set by their dotted keys."""
+    """A function that copies what the pipeline needs to a folder and sets parameters by their dotted keys."""
 
     def copy(target: Path, values: dict[str, object]) -> Path:
         for name in ("recipevis", "stages", "params"):
             shutil.copytree(ROOT / name, target / name, ignore=shutil.ignore_patterns("__pycache__"))
         (target / ".dvc").mkdir()
-        for name in ("README.md", "dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
+        for name in ("dvc.yaml", "params.yaml", ".dvcignore", ".gitignore", ".dvc/config", ".dvc/.gitignore"):
             shutil.copy(ROOT / name, target / name)
         set_parameters(target / "params.yaml", values)
         return target
@@ -76,7 +77,7 @@ TINY = ROOT / "tests" / "configs"  # shapes of untrained networks as small as th
 
 @pytest.fixture
 def parameters_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., object]:
-    """A function: the parameters of one of the project's files, some of them changed, in an empty folder."""
+    """A function that loads one of the project's parameter files, with some values changed, in an empty folder."""
     from recipevis.config import load
 
     monkeypatch.chdir(tmp_path)
@@ -91,7 +92,7 @@ def parameters_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[.
 
 
 def tiny(changes: dict[str, object] | None = None) -> dict[str, object]:
-    """Changes that make a parameter file a run on tiny untrained networks."""
+    """Parameter values for a run on tiny untrained networks."""
     values = {
         "device": "cpu",
         "backbone.source": "random",

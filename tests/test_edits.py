@@ -1,6 +1,7 @@
 """What DVC reruns after an edit: exactly the stages whose outputs the edited file can change."""
 
 import os
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,8 +24,10 @@ EDITS = {
     "recipevis/fusers/concat.py": set(),
     "recipevis/training/losses.py": {"train"},
     "recipevis/training/trainer.py": {"train"},
+    "recipevis/model/backbone/hub.py": {"backbone"},
+    "recipevis/model/denoiser.py": {"train", "package", "baselines", "sample"},  # how the UNet is called
     "recipevis/sampling/pipeline.py": {"package", "baselines", "sample"},  # the sampling loop
-    "recipevis/sampling/guidance.py": {"package", "baselines", "sample"},
+    "recipevis/sampling/guidance.py": {"baselines", "sample"},
     "recipevis/sampling/rollout.py": {"baselines", "sample"},
     "recipevis/evaluation/metrics.py": {"evaluate", "report"},
     "recipevis/evaluation/intervals.py": {"evaluate"},
@@ -40,9 +43,10 @@ EDITS = {
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, copy_project) -> Iterator[Path]:
+def finished(tmp_path_factory, copy_project, root) -> Iterator[Path]:
     """A project whose stages are up to date for DVC: each out is there, and the lock file has the hash of each dep."""
     folder = copy_project(tmp_path_factory.mktemp("edits") / "project", {})
+    shutil.copy(root / "README.md", folder)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("DVC_SITE_CACHE_DIR", str(folder.parent / "cache"))

@@ -29,8 +29,14 @@ STAGE_EXEMPT = {
     "annotations": ["recipevis.data.ffmpeg", "recipevis.kitchen.drawing"],
     # These only find a video, or fetch it again; data/videos.csv says which video it is.
     "frames": ["recipevis.data.store", "recipevis.data.sources"],
-    # Only the source's licence is read.
-    "package": ["recipevis.data.ffmpeg", "recipevis.data.tables.recipes", "recipevis.kitchen"],
+    # Only the source's licence is read, and the pipeline is saved, not called.
+    "package": [
+        "recipevis.data.ffmpeg",
+        "recipevis.data.tables.recipes",
+        "recipevis.images",
+        "recipevis.kitchen",
+        "recipevis.sampling.guidance",
+    ],
 }
 STAGE_EXEMPT_KEYS = {"frames": {"dataset.source", "dataset.videos_dir", "dataset.url", "download.format"}}
 REPORTING = {"report", "package"}  # for all other stages `recipevis.report` is exempt: it shows results

@@ -1,4 +1,4 @@
-"""What a training run can be resumed from: at any moment one whole checkpoint, whatever was killed."""
+"""Checkpoints of a training run: at any moment one is whole, whatever was killed."""
 
 import json
 import shutil
@@ -16,37 +16,38 @@ History = list[dict[str, float]]
 
 
 def save(accelerator: Accelerator, work: Path, history: History) -> None:
-    """Write the accelerator's state and the history beside, rename them, and only then remove the older ones.
+    """Write a new checkpoint beside the older ones, rename it into place, then remove the older ones.
 
-    All processes of a run call it; the first one moves folders.
+    All processes of a run call this; the first one moves folders.
     """
-    folder, beside = work / f"checkpoint-{len(history):09d}", work / "unfinished"
+    folder, unfinished = work / f"checkpoint-{len(history):09d}", work / "unfinished"
     if accelerator.is_main_process:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(unfinished, ignore_errors=True)
     accelerator.wait_for_everyone()
-    accelerator.save_state(str(beside))
+    accelerator.save_state(str(unfinished))
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        files.write_json(beside / "history.json", history)
-        beside.rename(folder)
+        files.write_json(unfinished / "history.json", history)
+        unfinished.rename(folder)
         for older in sorted(work.glob("checkpoint-*"))[:-1]:
             shutil.rmtree(older)
 
 
 def resume(accelerator: Accelerator, work: Path) -> History:
-    """Load the newest checkpoint in `work` and return its history; without one nothing, and an empty history."""
+    """Load the newest checkpoint in `work` and return its history; without a checkpoint, an empty history."""
     checkpoints = sorted(work.glob("checkpoint-*"))
     if not checkpoints:
         return []
-    accelerator.load_state(str(checkpoints[-1]), map_location="cpu")  # AdamW counts its steps there
+    accelerator.load_state(str(checkpoints[-1]), map_location="cpu")  # AdamW counts its steps on the CPU
     return json.loads((checkpoints[-1] / "history.json").read_text(encoding="utf-8"))
 
 
 @contextmanager
 def interrupted(wanted: bool) -> Iterator[threading.Event]:
-    """Within the block a first Ctrl-C sets the event, so that what is done can be saved; a second one interrupts.
+    """Make the first Ctrl-C within the block set an event, so that the loop can save and stop; a second one interrupts.
 
-    Unless it is `wanted`, and outside the main thread, which alone is told of signals, Ctrl-C is as ever.
+    Args:
+        wanted: False leaves Ctrl-C as it is. So does any thread but the main one, which alone receives signals.
     """
     event = threading.Event()
     if not wanted or threading.current_thread() is not threading.main_thread():

@@ -43,7 +43,7 @@ def test_ctrl_c_ends_a_stage_in_one_line_and_at_once(project):
 def test_stages_without_networks_do_not_import_torch(project):
     """Importing torch, diffusers and transformers takes seconds."""
     heavy = "{'torch', 'diffusers', 'transformers'}"
-    names = ["annotations", "download", "frames", "manifest"]
+    names = ["annotations", "download", "frames", "manifest", "report"]
     script = f"import sys, {', '.join(f'stages.{name}' for name in names)}; sys.exit(str({heavy} & sys.modules.keys()))"
     assert python(project, "-c", script).stderr == "set()\n"
 
