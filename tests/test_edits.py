@@ -13,7 +13,7 @@ EDITS = {
     "recipevis/data/annotations.py": {"annotations"},  # the JSON parser
     "recipevis/kitchen/recipes.py": {"annotations", "download"},  # the kitchen's recipes
     "recipevis/kitchen/drawing/food.py": {"download"},
-    "recipevis/data/sources/kitchen.py": {"download"},
+    "recipevis/data/sources/kitchen.py": {"annotations", "download", "package"},  # it also has annotations and a licence
     "recipevis/data/sources/youtube.py": set(),  # the demo's source is the kitchen
     "recipevis/data/frames.py": {"frames"},
     "recipevis/data/video.py": {"download", "frames"},  # decoding; a video is checked when it arrives
