@@ -50,9 +50,8 @@ def test_every_set_of_images_is_scored_against_the_ground_truth(scored):
 def test_the_columns_of_the_table_are_a_contract(generated):
     table = score(generated, encoders={"clip": Means(), "encoder": Means()}).table
     of_encoders = [f"{encoder}_{name}" for encoder in ("clip", "encoder") for name in ("l2", "cosine", "norm")]
-    assert table.columns.tolist() == (
-        ["picture", "sample_id", "video_id", "step", *of_encoders, "psnr", "ssim", "ssim_uniform"]
-    )
+    kept = ["picture", "sample_id", "video_id", "step", *of_encoders, "psnr", "ssim", "ssim_uniform"]
+    assert [name for name in table if name in kept] == kept
 
 
 def test_a_first_step_can_be_black(generated):
@@ -102,8 +101,8 @@ def test_rows_and_groups(scored):
 
 def test_headline_drift_and_norms(scored):
     headline = scores.headline(scores.summarise(scored, 100, 0))
-    assert list(headline) == ["clip_l2", "clip_cosine", "psnr", "ssim", "teacher_forced"]
-    assert list(headline["teacher_forced"]) == ["clip_l2", "clip_cosine", "psnr", "ssim"]
+    assert list(headline) == [*metrics.headline(), "teacher_forced"]
+    assert list(headline["teacher_forced"]) == metrics.headline()
     assert headline["psnr"] == pytest.approx(psnr_of(5), rel=1e-4)
     assert headline["teacher_forced"]["psnr"] == pytest.approx(psnr_of(3), rel=1e-4)
     drift = scores.drift(scored)
@@ -148,7 +147,7 @@ def set_metrics(monkeypatch):
     """Two registered set metrics, one of each encoder's vectors and one of its own features."""
     about = {"kind": "set", "function": distance_of_means, "higher_is_better": False}
     registered = (
-        metrics.Metric("means", "distance of means", description="as {encoder} sees them", **about),
+        metrics.Metric("means", "distance of means", description="of {encoder}", **about),
         metrics.Metric("red", "red", description="mean red", features=lambda image: image[0, 0, :1] / 1.0, **about),
     )
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, *registered))

@@ -119,7 +119,7 @@ def test_what_is_shown_is_escaped(inputs):
     assert "script" not in page.tags
     assert "<script" not in source
     assert page.text.count("<script>alert") == 4 + 1 + 1 + 2  # sentences, the backbone's id, the reason, two types
-    assert sum("<script>alert" in alt for alt in page.alts) == 8  # four steps of three pictures, four missing
+    assert sum("<script>alert" in alt for alt in page.alts) == 8  # four steps of three images, four missing
 
 
 def test_images_have_a_text_and_missing_ones_a_reason(inputs):
@@ -208,8 +208,8 @@ def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
 
 def test_images_on_the_page_are_those_of_the_folder(inputs):
     page = Page(page_module.page(**inputs))
-    pictures = [Image.open(io.BytesIO(base64.b64decode(load.split(",")[1]))) for load in page.loads]
-    strip = [picture.getpixel((8, 8)) for picture in pictures if picture.size == (16, 16)]
+    images = [Image.open(io.BytesIO(base64.b64decode(load.split(",")[1]))) for load in page.loads]
+    strip = [image.getpixel((8, 8)) for image in images if image.size == (16, 16)]
     expected = [(250, 0, 0)] * 3 + [(250, 50, 0), (250, 100, 0)] + [(250, 0, 0)] * 3
     assert all(
         abs(a - b) < 12 for got, want in zip(strip, expected, strict=True) for a, b in zip(got, want, strict=True)

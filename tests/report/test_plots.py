@@ -37,24 +37,24 @@ def test_training_curve(tmp_path, steps):
 
 @pytest.mark.parametrize(("steps", "apart"), [(7, 1), (500, 100), (4000, 1000), (100_000, 20_000)])
 def test_ticks_of_the_training_curve_are_round(tmp_path, monkeypatch, steps, apart):
-    drawn = []
-    monkeypatch.setattr(plots, "_save", lambda figure, path: drawn.append(figure))
+    figures = []
+    monkeypatch.setattr(plots, "_save", lambda figure, path: figures.append(figure))
     plots.training_curve(history(steps).assign(step=range(steps)), tmp_path / "train.png")
-    (axes,) = drawn[0].axes
+    (axes,) = figures[0].axes
     low, high = axes.get_xlim()
     ticks = [tick for tick in axes.xaxis.get_major_locator().tick_values(low, high) if low <= tick <= high]
     assert set(np.diff(ticks)) == {apart}
     assert axes.xaxis.get_major_formatter()(20_000) == "20,000"
-    assert axes.lines[0].get_xdata()[-1] == steps  # people count from 1
+    assert axes.lines[0].get_xdata()[-1] == steps  # steps count from 1
 
 
-def test_the_cycle_loss_is_drawn_where_there_is_one(tmp_path):
+def test_the_cycle_loss_is_shown_where_there_is_one(tmp_path):
     plots.training_curve(history(100), tmp_path / "without.png")
     plots.training_curve(history(100, cycle=0.0), tmp_path / "off.png")
     plots.training_curve(history(100, cycle=0.5), tmp_path / "with.png")
-    without, off, drawn = (ink(tmp_path / f"{name}.png", plots.FAINT) for name in ("without", "off", "with"))
+    without, off, on = (ink(tmp_path / f"{name}.png", plots.FAINT) for name in ("without", "off", "with"))
     assert abs(without - off) < 10
-    assert drawn > without + 500
+    assert on > without + 500
 
 
 def test_a_history_read_from_an_empty_file(tmp_path):
