@@ -41,12 +41,13 @@ def ran(tmp_path, monkeypatch):
         experiment = {"fuser": fuser, "seed": seed, "cycle_weight": weight}
         for folder in ("reports", "models/trained"):
             (tmp_path / folder).mkdir(parents=True, exist_ok=True)
-        result = {"experiment": experiment, "rows": scores.summarise(scores.Scores(table), 100, 0)}
+        result = {"experiment": experiment, "rows": scores.summarise(scores.Scores(table), 20, 0)}
         (tmp_path / "reports/evaluation.json").write_text(json.dumps(result))
         (tmp_path / "models/trained/training.json").write_text(json.dumps({"fuser_parameters": 12345}))
         table.to_csv(tmp_path / "reports/images.csv", index=False)
 
     monkeypatch.setattr(script.subprocess, "run", run)
+    monkeypatch.setattr(script, "RESAMPLES", 50)
     return runs
 
 
