@@ -1,4 +1,4 @@
-"""One function over many items, some at the same time, with progress: on threads, or on a Dask cluster."""
+"""One function over many items, several at the same time: on threads of this machine, or on a Dask cluster."""
 
 import os
 from collections import deque
@@ -12,13 +12,11 @@ from recipevis.errors import InputError
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
-
-
-_MOST_THREADS = 4  # each holds the activations of what it computes
+_MOST_THREADS = 4  # each thread holds its own activations
 
 
 def threads(device: str) -> int:
-    """How many independent pieces of a network's work run side by side: on a CPU one a core, on a GPU one.
+    """How many threads run independent pieces of a network's work: one a core on a CPU, one on a GPU.
 
     Args:
         device: the type of a torch device.
@@ -27,7 +25,7 @@ def threads(device: str) -> int:
 
 
 def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
-    """The function's result for every item, in the items' order, computed on so many threads, a few ahead."""
+    """Yield the function's result for every item, in the items' order, computed on `workers` threads a few ahead."""
     if workers == 1:
         yield from map(function, items)
         return
@@ -43,29 +41,55 @@ def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], worke
         pool.shutdown(wait=False, cancel_futures=True)
 
 
-@contextmanager
-def executor(workers: int, dask: str | None) -> Iterator[Executor]:
-    """What calls a function many times at the same time.
-
-    Threads: decoding, encoding and waiting for an answer all leave Python's lock to others.
+def each(
+    function: Callable[[_Item], _Result],
+    items: Sequence[_Item],
+    workers: int,
+    label: str,
+    failed: Callable[[_Result], bool],
+    dask: str | None = None,
+) -> list[_Result]:
+    """The function's result for every item, in the items' order, with a progress line.
 
     Args:
-        workers: calls at the same time, of threads. A cluster has as many as its workers have threads.
-        dask: address of a Dask scheduler; None: threads. Its workers see the same files under the same paths, the
-            project's and those below `RECIPEVIS_HOME`, and have the same packages.
+        function: called once an item, and again if the process that called it has died. Its first exception cancels
+            the calls that have not begun, and is raised here.
+        items: its arguments.
+        workers: threads. Decoding, ffmpeg and waiting for a server all release Python's lock.
+        label: of the progress line.
+        failed: whether a result counts as failed on the progress line.
+        dask: address of a Dask scheduler, in place of threads. Its workers need the same packages, and must see the
+            project and `RECIPEVIS_HOME` under the same paths.
 
     Raises:
         InputError: Dask isn't installed, or the scheduler doesn't answer.
     """
-    if dask is None:
-        threads, waits = ThreadPoolExecutor(workers), True
+    with progress.meter(label, len(items)) as meter, _executor(workers, dask) as executor:
+        futures = [executor.submit(function, item) for item in items]
+        bad = 0
         try:
-            yield threads
+            for done, future in enumerate(as_completed(futures), start=1):
+                bad += failed(future.result())
+                meter.advance(note=f"{done - bad} ok, {bad} failed" if bad else "")
+        except BaseException:
+            for future in futures:
+                future.cancel()
+            raise
+        return [future.result() for future in futures]
+
+
+@contextmanager
+def _executor(workers: int, dask: str | None) -> Iterator[Executor]:
+    """Threads, or the executor of a Dask cluster."""
+    if dask is None:
+        pool, wait = ThreadPoolExecutor(workers), True
+        try:
+            yield pool
         except KeyboardInterrupt:
-            waits = False  # who stops it by hand does not want to wait for a download
+            wait = False  # whoever interrupts doesn't want to wait for a download
             raise
         finally:
-            threads.shutdown(wait=waits)
+            pool.shutdown(wait)
         return
     try:
         from distributed import Client
@@ -77,35 +101,3 @@ def executor(workers: int, dask: str | None) -> Iterator[Executor]:
         raise InputError(f"execution.dask: {dask} does not answer: {error}") from error
     with client:
         yield client.get_executor()
-
-
-def each(
-    function: Callable[[_Item], _Result],
-    items: Sequence[_Item],
-    workers: int,
-    label: str,
-    failed: Callable[[_Result], bool],
-    dask: str | None = None,
-) -> list[_Result]:
-    """The function's result for every item, in the items' order, whatever the number of workers.
-
-    Args:
-        function: is called once an item, and again if the process that called it has died; what it raises ends
-            everything.
-        items: what it is called with.
-        workers, dask: see `executor`.
-        label: of the progress line.
-        failed: whether a result counts as failed on the progress line.
-    """
-    with progress.meter(label, len(items)) as meter, executor(workers, dask) as pool:
-        futures = [pool.submit(function, item) for item in items]
-        bad = 0
-        try:
-            for done, future in enumerate(as_completed(futures), start=1):
-                bad += failed(future.result())
-                meter.advance(note=f"{done - bad} ok, {bad} failed" if bad else "")
-        except BaseException:
-            for future in futures:
-                future.cancel()
-            raise
-        return [future.result() for future in futures]

@@ -1,4 +1,4 @@
-"""From annotations and videos to triplets: parsing, downloading, decoding, joining.
+"""From annotations and videos to triplets: parse, download, decode, join.
 
-No network is loaded here; what a model reads of it goes through `tables`.
+No network is loaded here. What the model's stages read of it is in `tables`.
 """

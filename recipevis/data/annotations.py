@@ -1,7 +1,8 @@
-"""Annotations: YouCook2's JSON, checked, and the plain form in which every later stage reads it.
+"""Annotations: read YouCook2's JSON and check all of it.
 
 YouCook2's form is `{"database": {<video id>: {"subset", "duration", "recipe_type", "annotations": [{"segment":
-[start, end], "sentence"}, ...], ...}}}`. The key is the id; `video_url`, wrong for two videos, is not read.
+[start, end], "sentence"}, ...], ...}}}`. The key is the video's id; `video_url` is
+not read, since it is wrong for two videos.
 """
 
 import io
@@ -22,7 +23,7 @@ from recipevis.data.tables.recipes import SUBSETS, Recipe, Step
 from recipevis.errors import InputError
 
 _LONGEST_S = 1e9  # thirty years
-_TIMEOUT_S = (20, 60)  # to connect, between two pieces of the answer
+_TIMEOUT_S = (20, 60)  # to connect; between two parts of the answer
 
 
 def load(dataset: DatasetConfig) -> list[Recipe]:
@@ -39,13 +40,13 @@ def load(dataset: DatasetConfig) -> list[Recipe]:
 
 
 def fetch(address: str) -> bytes:
-    """The content of an annotation file.
+    """Read or download an annotation file.
 
     Args:
-        address: a URL, or a path as the user wrote it.
+        address: a URL or a path, relative to the project's root.
 
     Raises:
-        InputError: it can't be read.
+        InputError: the file can't be read.
     """
     try:
         if re.match("https?://", address):
@@ -60,16 +61,16 @@ def fetch(address: str) -> bytes:
 
 
 def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = None) -> list[Recipe]:
-    """Recipes from a file in YouCook2's form, checked, in its order.
+    """Check an annotation file in YouCook2's form; the recipes in the file's order.
 
     Args:
         content: JSON, or a gzipped tar with one JSON file in it.
-        name: what errors call the file.
-        video_ids: what an id must look like, see `Source.id_pattern`.
-        limit: keep at most so many videos a subset, the first ones.
+        name: the file's name in error messages.
+        video_ids: an id must match this, see `Source.id_pattern`.
+        limit: keep only the first so many videos of each subset; None: all.
 
     Raises:
-        InputError: one line that names the file, and the video and step where there is one.
+        InputError: one line with the file, the video, the step and what is wrong.
     """
     database = _database(content, name)
     recipes = []
@@ -79,13 +80,13 @@ def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = 
         where = f"{name}: video {video_id}"
         subset = _get(entry, "subset", str, where)
         if subset == "testing" and not entry.get("annotations"):
-            continue  # YouCook2 keeps the annotations of its test split to itself
+            continue  # YouCook2 doesn't publish the annotations of its test split
         if subset not in SUBSETS:
             raise InputError(f"{where}: subset {subset!r}: must be {' or '.join(SUBSETS)}")
         if limit is None or sum(recipe.subset == subset for recipe in recipes) < limit:
             recipes.append(_recipe(video_id, subset, entry, where))
     if not recipes:
-        raise InputError(f"{name}: holds no recipes")
+        raise InputError(f"{name}: has no recipes")
     return recipes
 
 
@@ -103,7 +104,7 @@ def _database(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _unpacked(content: bytes, name: str) -> bytes:
-    """The one JSON file in an archive."""
+    """Read the one JSON file of an archive."""
     try:
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             members = [
@@ -119,16 +120,16 @@ def _unpacked(content: bytes, name: str) -> bytes:
 
 
 def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:
-    """A JSON object; a key given twice would hide a video without a word."""
+    """A JSON object without duplicate keys, which would hide a video."""
     value = dict(pairs)
     if len(value) < len(pairs):
         keys = [key for key, _ in pairs]
-        raise InputError(f"{name}: {next(key for key in keys if keys.count(key) > 1)!r} is there twice")
+        raise InputError(f"{name}: {next(key for key in keys if keys.count(key) > 1)!r} is a duplicate key")
     return value
 
 
 def _get(entry: Any, key: str, kinds: type | tuple[type, ...], where: str) -> Any:
-    """The value under a key, of the right type."""
+    """The value of a key, which must have the right type."""
     if not isinstance(entry, dict) or key not in entry:
         raise InputError(f"{where}: {key!r} is missing")
     value = entry[key]
@@ -157,7 +158,7 @@ def _step(number: int, entry: Any, where: str) -> Step:
     start, end = map(float, segment)
     if start < 0:
         raise InputError(f"{where}: starts at {start:g} s, before 0")
-    if end < start:  # a step of no length has a middle, so it may pass
+    if end < start:  # equal is fine: a step without length has a middle, too
         raise InputError(f"{where}: ends at {end:g} s, before its start at {start:g} s")
     sentence = _get(entry, "sentence", str, where).strip()
     if not sentence:
@@ -167,20 +168,20 @@ def _step(number: int, entry: Any, where: str) -> Step:
 
 
 def _is_seconds(value: float) -> bool:
-    """Whether a number can be a time in a video; one in JSON may be of any length, and overflow."""
+    """Whether a number can be a time in a video; an integer in JSON may be too large for a float."""
     return abs(value) <= _LONGEST_S
 
 
 def _check_text(key: str, text: str, where: str) -> None:
-    """Refuse what a CSV or UTF-8 file does not give back as it was: control characters and halves of characters."""
+    """Refuse characters that CSV or UTF-8 would not keep: control characters and lone surrogates."""
     kept = text.translate({ord(letter): None for letter in "\t\n"})
     wrong = next((letter for letter in kept if unicodedata.category(letter) in ("Cc", "Cs")), "")
     if wrong:
-        raise InputError(f"{where}: {key} holds the character {wrong!r}")
+        raise InputError(f"{where}: {key} contains the character {wrong!r}, which is not allowed")
 
 
 def summary(recipes: Sequence[Recipe]) -> dict[str, dict[str, Any]]:
-    """The paper's Table 2: per subset `recipe_types`, `videos`, `videos_per_type` and `steps`."""
+    """The paper's Table 2: for each subset `recipe_types`, `videos`, `videos_per_type` and `steps`."""
     table = {}
     for subset in SUBSETS:
         chosen = [recipe for recipe in recipes if recipe.subset == subset]

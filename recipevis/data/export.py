@@ -1,7 +1,7 @@
-"""Triplets as an image folder for others' trainers: Hugging Face `datasets` loads it, InstructPix2Pix takes it.
+"""Export triplets as an image folder for other trainers: Hugging Face `datasets` loads it, InstructPix2Pix takes it.
 
-A folder for each subset (`train`, `validation`) with `metadata.jsonl` and the frames. A column of a name that ends in
-`_file_name` is loaded as an image under the name without it.
+Each subset (`train`, `validation`) is a folder with `metadata.jsonl` and the frames. `datasets` loads a column whose
+name ends in `_file_name` as an image, under the name without that suffix.
 """
 
 import json
@@ -17,7 +17,7 @@ from recipevis.core import files
 from recipevis.core.progress import track
 from recipevis.errors import InputError
 
-SPLITS = {"training": "train", "validation": "validation"}  # ours, and what `datasets` calls it
+SPLITS = {"training": "train", "validation": "validation"}  # our name and that of `datasets`
 COLUMNS = ("original_image", "edit_prompt", "edited_image")
 
 
@@ -25,16 +25,16 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
     """Write the triplets of both subsets.
 
     Args:
-        triplets: see `read_triplets`; the frames' paths lead from the working directory.
+        triplets: `data/triplets.csv`; paths of frames are relative to the working directory.
         blank: `white` or `black`, the image before a first step.
         pixels: height and width of a frame.
-        folder: made here; must not exist, or be empty.
+        folder: a new or an empty folder.
 
     Returns:
         the number of rows of each split.
 
     Raises:
-        InputError: there are no triplets, the folder has something in it already, or a frame is missing.
+        InputError: there are no triplets, the folder is not empty, or a frame is missing.
     """
     if triplets.empty:
         raise InputError("no triplets to export: data/triplets.csv has no rows; data/frames.csv says why")
@@ -46,13 +46,13 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
     counts = {}
     for subset, split in SPLITS.items():
         rows = triplets[triplets["subset"] == subset]
-        lines, before = [], Image.fromarray(images.blank(pixels, blank))
+        lines, blank_image = [], Image.fromarray(images.blank(pixels, blank))
         (folder / split).mkdir(parents=True)
         for row in track(rows.itertuples(), f"export {split}", len(rows)):
             for frame in filter(None, (row.image, row.previous_image)):
                 _put(Path(frame), folder / split / Path(frame).name)
             if not row.previous_image and not (folder / split / "blank.png").exists():
-                before.save(folder / split / "blank.png")
+                blank_image.save(folder / split / "blank.png")
             lines.append(
                 {
                     "original_image_file_name": Path(row.previous_image).name if row.previous_image else "blank.png",
@@ -67,7 +67,7 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
 
 
 def _put(frame: Path, target: Path) -> None:
-    """A copy, by the file system's own means where it shares blocks. No link: frames are links into DVC's cache."""
+    """Copy a frame. Not a link: frames may be links into DVC's cache, and a trainer may write to its folder."""
     if target.exists():
         return
     shutil.copyfile(frame, target)

@@ -1,7 +1,7 @@
-"""ffmpeg, as a program: pictures to a video file, and a whole video file back to pictures.
+"""The program ffmpeg: write pictures to a video file, and decode a whole video file.
 
-The binary is imageio-ffmpeg's, so that nothing needs to be installed. Reading back decodes everything, slowly and
-simply: it is the independent decoder that `video` is tested against.
+The binary comes with imageio-ffmpeg, so nothing needs to be installed. `read` is slow and simple: tests compare `video`
+with it.
 """
 
 import re
@@ -15,7 +15,7 @@ import numpy as np
 from recipevis.errors import InputError
 
 FFMPEG = imageio_ffmpeg.get_ffmpeg_exe()
-# One thread and no version strings or dates: the same pictures give the same bytes.
+# One thread, no version strings, no dates: the same pictures give the same bytes.
 _SAME_BYTES = {"threads": 1, "fflags": "+bitexact", "flags": "+bitexact", "flags:v": "+bitexact", "map_metadata": -1}
 
 
@@ -23,14 +23,14 @@ def write(path: Path, pictures: Iterable[np.ndarray], rate: float, key_every: in
     """Write pictures as H.264 in yuv420p, the container by the file's extension.
 
     Args:
-        path: the file to make; what is there is replaced.
+        path: the file; an existing one is replaced.
         pictures: uint8 RGB [h, w, 3] in [0, 255], all of one even height and width; at least one.
         rate: pictures a second.
         key_every: pictures from one key frame to the next.
         quality: x264's constant rate factor, 0 (lossless) to 51.
 
     Raises:
-        InputError: ffmpeg refused; its last line tells why.
+        InputError: ffmpeg failed; the message is its last line.
     """
     stacked = np.stack(list(pictures))  # [n, h, w, 3]
     _, height, width, _ = stacked.shape
@@ -42,30 +42,30 @@ def write(path: Path, pictures: Iterable[np.ndarray], rate: float, key_every: in
 
 
 def read(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Decode a whole video as a player shows it, pixels of its file's own proportions.
+    """Decode a whole video as a player shows it, but with the file's own pixel proportions.
 
     Returns:
         seconds after the first shown frame, float64 [n], and the pictures, uint8 RGB [n, h, w, 3].
 
     Raises:
-        InputError: ffmpeg refused; its last line tells why.
+        InputError: ffmpeg failed; the message is its last line.
     """
     shown = ffmpeg.input(str(path), nostdin=None).video.filter("format", "rgb24").filter("showinfo")
     output = shown.output("pipe:", format="rawvideo", pix_fmt="rgb24", fps_mode="passthrough")
-    raw, told = _run(output, path)
-    lines = re.findall(r"pts_time:\s*(\S+).* s:(\d+)x(\d+)", told)
+    raw, log = _run(output, path)
+    lines = re.findall(r"pts_time:\s*(\S+).* s:(\d+)x(\d+)", log)
     times = np.array([float(time) for time, _, _ in lines])
     width, height = map(int, lines[0][1:])
     return times - times[0], np.frombuffer(raw, np.uint8).reshape(-1, height, width, 3)
 
 
-def _run(output, path: Path, sent: bytes | None = None) -> tuple[bytes, str]:
-    """What ffmpeg wrote to its standard output, and what it told."""
+def _run(output, path: Path, stdin: bytes | None = None) -> tuple[bytes, str]:
+    """Run ffmpeg; its standard output and its log."""
     try:
-        raw, told = output.overwrite_output().run(
-            FFMPEG, input=sent, capture_stdout=True, capture_stderr=True, quiet=True
+        raw, log = output.overwrite_output().run(
+            FFMPEG, input=stdin, capture_stdout=True, capture_stderr=True, quiet=True
         )
     except ffmpeg.Error as error:
         lines = error.stderr.decode(errors="replace").strip().splitlines()
         raise InputError(f"{path}: ffmpeg: {lines[-1] if lines else 'failed'}") from None
-    return raw, told.decode(errors="replace")
+    return raw, log.decode(errors="replace")

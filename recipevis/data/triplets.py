@@ -1,4 +1,4 @@
-"""Triplets: (sentence, previous image, image) for every step whose frame and whose previous frame are known."""
+"""Triplets: (sentence, previous image, image) for every step that has a frame and whose previous step has one."""
 
 import hashlib
 from collections import Counter
@@ -12,20 +12,20 @@ from recipevis.data.tables.triplets import COLUMNS
 from recipevis.errors import InputError
 
 COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
-PREVIOUS_MISSING = "previous_missing"  # beside the frames' own errors: the step before has no frame
+PREVIOUS_MISSING = "previous_missing"  # the previous step has no frame; other reasons are `tables.frames.ERRORS`
 
 
 def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Join the annotations and their frames.
+    """Join recipes and frames.
 
     Args:
-        recipes: every recipe, in the order wanted.
-        frames: the table of the stage `frames`, a row for each of their steps.
+        recipes: every recipe; the triplets keep their order.
+        frames: `data/frames.csv`, with a row for every step.
 
     Returns:
-        the table of `COLUMNS`, where `previous_image` is empty for a first step; and what survived: per subset
-        `COUNTED`, `dropped` (steps by reason) and `recipe_types` (`COUNTED` of each), and the `hash` of the sorted ids
-        of the videos with frames.
+        the table of `tables.triplets.COLUMNS`, and the content of `data/survivors.json`: for each subset the `COUNTED`
+        numbers, `dropped` (steps by reason) and `recipe_types` (the `COUNTED` numbers of each); and `hash`, of the
+        sorted ids of the videos with frames.
     """
     found = {(row.video_id, row.step): row for row in frames.itertuples()}
     counts = {subset: dict.fromkeys(COUNTED, 0) | {"dropped": Counter(), "recipe_types": {}} for subset in SUBSETS}
@@ -59,10 +59,13 @@ def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame
 
 
 def check(survivors: dict[str, Any]) -> None:
-    """Refuse counts of `build` from which nothing can be trained or validated.
+    """Require triplets in both subsets.
+
+    Args:
+        survivors: the counts of `build`.
 
     Raises:
-        InputError: a subset has no triplet.
+        InputError: a subset has no triplet; the message gives the three most common reasons.
     """
     empty = []
     for subset in SUBSETS:
@@ -77,7 +80,7 @@ def check(survivors: dict[str, Any]) -> None:
 
 
 def outcomes(survivors: dict[str, Any]) -> Counter[tuple[str, str]]:
-    """How many steps of `build`'s counts ended how, for `progress.tally`: `ok` by subset, `dropped` by reason."""
+    """How many steps became triplets (`ok`, by subset) or were `dropped` (by reason), for `progress.tally`."""
     ended = Counter({("ok", subset): survivors[subset]["triplets"] for subset in SUBSETS})
     for subset in SUBSETS:
         ended.update({("dropped", reason): count for reason, count in survivors[subset]["dropped"].items()})

@@ -1,7 +1,7 @@
-"""Video files through PyAV: is it whole, how long is it, and which picture is shown at a time.
+"""Video files through PyAV: can a file be decoded, how long is it, and which picture does it show at a time.
 
-Time 0 is the first shown frame. The picture at a time is the last one shown at or before it, as a player would
-show it: turned by the file's rotation, its pixels made square.
+Time 0 is the first shown frame. The picture at a time is the last one shown at or before it, as a player shows it: the
+file's rotation is applied and pixels are square.
 """
 
 from bisect import bisect_right
@@ -16,8 +16,8 @@ import av
 from av.video.reformatter import ColorTrc
 from PIL import Image
 
-# Decoders that can leave out the pictures that no other rests on, and say in each packet's header which those are. What
-# VP9's and AV1's make of that wish differs; they, and all others, decode everything.
+# Decoders that can skip the pictures on which no other depends (NONREF), because each packet's header marks them. Those
+# of VP9 and AV1 treat this option differently, so they and all others decode everything.
 _SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4"}
 # Transfer functions of high dynamic range: PQ and HLG (ITU-R BT.2100).
 _HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
@@ -35,7 +35,7 @@ class VideoError(Exception):
 class Shot:
     """The picture at a time, PIL RGB at its own size, or None and the reason, a key of `tables.frames.ERRORS`.
 
-    `hdr`: it was made for a screen of high dynamic range, and looks pale here, since its tones are not mapped.
+    `hdr`: the video is of high dynamic range; the picture looks pale, because its tones are not mapped.
     """
 
     picture: Image.Image | None
@@ -44,28 +44,28 @@ class Shot:
 
 
 class _Packet(NamedTuple):
-    """A packet that is shown: its time in units of the stream, and what is needed to reach it."""
+    """A shown packet: its time in the stream's units, and where to start decoding for it."""
 
     pts: int
-    place: int  # in the file's order, which is the decoder's
-    key: int  # place of the key frame that it is decoded from
+    place: int  # position in the file, which is the decoding order
+    key: int  # place of the key frame where its decoding starts
     key_dts: int
 
 
 class _Index:
     """Every packet of a file's video stream, read without decoding.
 
-    So nothing rests on the header's duration, frame rate or number of frames, which may be wrong or missing.
+    The header's duration, frame rate and frame count may be wrong or missing, so they are not used.
 
-    `restarts`: the times begin anew in the middle, as in two files joined into one. What follows can't be placed and is
-    left out, and a seek may land behind it.
+    `restarts`: the timestamps start again in the middle of the file, as in two files joined into one. The second part
+    is left out, because its times are unknown, and seeking is not safe, because it may end there.
     """
 
     def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
         self.pts: list[int] = []  # by place
         shown: list[_Packet] = []
         keys, first, durations, reached = [], None, {}, None
-        # Where a container has no decoding times, those guessed may step back a little within a group.
+        # Without decoding times in the container, PyAV's guesses may step back a little within a group.
         slack = int(1 / stream.time_base)
         self.restarts = False
         for packet in container.demux(stream):
@@ -83,15 +83,15 @@ class _Index:
             if is_key:
                 keys.append((place, pts if dts is None else dts, pts))
                 first = pts if first is None else first
-            # What comes or is shown before the first key frame can't be decoded. An edit list may hide packets.
+            # Packets before the first key frame can't be decoded; an edit list may hide packets.
             if first is None or pts < first or packet.is_discard:
                 continue
-            # A picture shown before the key frame that it comes after may rest on the group before, too.
+            # A packet after a key frame that is shown before it may depend on the group before, too.
             leads = len(keys) > 1 and pts < keys[-1][2]
             shown.append(_Packet(pts, place, *keys[-2 if leads else -1][:2]))
             durations[pts] = packet.duration or 0
         if not shown:
-            raise VideoError("no_video_stream", "its video stream holds no frame")
+            raise VideoError("no_video_stream", "its video stream has no frame")
         self.shown = sorted(shown)
         last = self.shown[-1].pts
         gap = last - self.shown[-2].pts if len(self.shown) > 1 else 1
@@ -107,17 +107,17 @@ def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
     try:
         container = av.open(str(path), metadata_errors="replace")
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError("unreadable", _told(error)) from error
+        raise VideoError("unreadable", _reason(error)) from error
     if not container.streams.video:
         container.close()
-        raise VideoError("no_video_stream", "it holds no video stream")
-    stream = container.streams.best("video")  # the first may be a cover
-    stream.codec_context.thread_count = 1  # the work is spread over videos
+        raise VideoError("no_video_stream", "it has no video stream")
+    stream = container.streams.best("video")  # the first may be a cover image
+    stream.codec_context.thread_count = 1  # videos, not frames, are decoded in parallel
     return container, stream
 
 
-def _told(error: Exception) -> str:
-    """What went wrong, without the number and the path, which may be one within the store."""
+def _reason(error: Exception) -> str:
+    """The error's message, without its number and path: the path is one within the store."""
     return f"it can't be read: {getattr(error, 'strerror', None) or error}"
 
 
@@ -132,7 +132,7 @@ def probe(path: Path) -> float:
         try:
             index = _Index(container, stream)
         except av.FFmpegError as error:
-            raise VideoError("unreadable", _told(error)) from error
+            raise VideoError("unreadable", _reason(error)) from error
         if _Decoder(path, container, stream, index).shot(index.shown[0]).picture is None:
             raise VideoError("undecodable", "its first frame can't be decoded")
         return float((index.end - index.start) * stream.time_base)
@@ -146,7 +146,7 @@ def shots(path: Path, times_s: Sequence[float]) -> list[Shot]:
         times_s: seconds after the first shown frame, 0 or more.
 
     Returns:
-        a picture or a reason for each time; a file that is of no use gives its reason for all.
+        a picture or a reason for each time; if the file can't be used, each has the file's reason.
     """
     try:
         container, stream = _open(path)
@@ -163,7 +163,7 @@ def shots(path: Path, times_s: Sequence[float]) -> list[Shot]:
         late = Shot(None, "undecodable" if index.restarts else "past_end")
         found: dict[float, Shot] = {}
         for time in sorted(set(times_s)):
-            # A binary fraction just below 3/10 must not miss the frame that is shown from 3/10 on.
+            # A float just below 3/10 must find the frame that starts at 3/10.
             pts = index.start + Fraction(time).limit_denominator(1_000_000) / stream.time_base
             found[time] = late if pts >= index.end else decoder.shot(index.at(pts))
         return [found[time] for time in times_s]
@@ -176,7 +176,7 @@ class _Decoder:
         self._path, self._container, self._stream, self._index = path, container, stream, index
 
     def shot(self, wanted: _Packet) -> Shot:
-        """The picture of a packet, if each packet that it may rest on was decoded without a fault."""
+        """The picture of a packet, if every packet that it may depend on was decoded without a fault."""
         if self._index.restarts:
             return self._shot_without_seeking(wanted)
         if self._stream.codec_context.name in _SKIPPING and (frame := self._decode_references(wanted)) is not None:
@@ -185,17 +185,17 @@ class _Decoder:
         needed = {pts for pts in self._index.pts[wanted.key : wanted.place + 1] if pts >= first}
         frame, missing, faults = self._decode(wanted, needed, from_start=False)
         if missing and not faults:
-            # The file was wrong about its key frames, or some packets are never shown: decode it all.
+            # Wrong key frame marks, or packets that are never shown: decode from the start.
             frame, missing, faults = self._decode(wanted, needed, from_start=True)
         return Shot(None, "undecodable") if frame is None or faults else self._shown(frame)
 
     def _shot_without_seeking(self, wanted: _Packet) -> Shot:
-        """The same where the times restart: decoded from the beginning, and no further than to where they do."""
+        """`shot` where the timestamps restart: decodes from the start of the file to the restart."""
 
         def frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
             for packet in islice(container.demux(stream), len(self._index.pts)):
                 yield from packet.decode()
-            yield from stream.codec_context.decode(None)  # what waits for its turn to be shown
+            yield from stream.codec_context.decode(None)  # frames that are still in the decoder
 
         container, stream = _open(self._path)
         with container:
@@ -206,27 +206,28 @@ class _Decoder:
             return Shot(None, "undecodable") if found is None or found.is_corrupt else self._shown(found)
 
     def _decode_references(self, wanted: _Packet) -> av.VideoFrame | None:
-        """The wanted frame, decoded from its key frame without the pictures that no other rests on.
+        """The wanted frame, decoded from its key frame without the pictures on which no other depends.
 
-        Bit for bit what decoding everything gives, in three quarters of the time where two pictures in three are such.
+        Equal, bit for bit, to decoding everything; takes three quarters of the time if two pictures in three are
+        skipped.
 
         Returns:
-            None if anything at all was odd on the way: then everything must be decoded to tell.
+            None if anything was irregular: then everything must be decoded to judge.
         """
         context = self._stream.codec_context
         first, found, whole = self._index.pts[wanted.key], None, False
         try:
             context.skip_frame = "NONREF"
-            # Some containers look for a decoding time, some for a time of showing, which is later and so finds both.
+            # Some containers seek by decoding time, some by presentation time, which is later and suits both.
             for packet in self._packets(first, first):
-                if packet.pts is None:  # the end, or a container that doesn't say when a packet is shown
+                if packet.pts is None:  # the end, or a container without presentation times
                     return None
                 last = packet.pts == wanted.pts
                 if last:
                     context.skip_frame = "DEFAULT"
                 frames = packet.decode()
                 if last:
-                    frames += context.decode(None)  # what waits for its turn to be shown
+                    frames += context.decode(None)  # frames that are still in the decoder
                 for frame in frames:
                     if frame.pts is None or (frame.pts >= first and frame.is_corrupt):
                         return None
@@ -243,15 +244,15 @@ class _Decoder:
     def _decode(
         self, wanted: _Packet, needed: set[int], from_start: bool
     ) -> tuple[av.VideoFrame | None, set[int], bool]:
-        """Decode until every needed frame is there or has been passed.
+        """Decode until every needed frame has come or has been passed.
 
         Returns:
-            the last frame at or before the wanted one, the times that never came, and whether there were faults.
+            the last frame at or before the wanted one, the needed times that are missing, whether any fault occurred.
         """
         start = self._index.shown[0].key_dts if from_start else wanted.key_dts
         best, missing, faults = None, set(needed), False
         for dts, frame in self._frames(start, None if from_start else self._index.pts[wanted.key]):
-            if frame is None:  # a fault counts from the wanted key frame on
+            if frame is None:  # faults before the wanted key frame don't matter
                 faults |= dts is None or dts >= wanted.key_dts
                 continue
             pts = frame.dts if frame.pts is None else frame.pts
@@ -267,9 +268,9 @@ class _Decoder:
         return best and best[1], missing, faults
 
     def _frames(self, start_dts: int, first: int | None) -> Iterator[tuple[int | None, av.VideoFrame | None]]:
-        """Frames, None for a decoding error, to the end, each with the decoding time of the packet that brought it.
+        """Every frame to the end, or None for a decoding error, each with the decoding time of its packet.
 
-        The arguments are those of `_packets`.
+        Arguments as for `_packets`.
         """
         dts = None
         try:
@@ -284,11 +285,11 @@ class _Decoder:
             yield dts, None
 
     def _packets(self, start: int, first: int | None) -> Iterator[av.Packet]:
-        """Packets for a decoder that has forgotten what came before.
+        """Packets from a key frame on, for a decoder that was reset.
 
         Args:
-            start: from the key frame at or before this time on;
-            first: but not before the packet shown at this time, since a seek may land a whole group earlier.
+            start: seek to the key frame at or before this time.
+            first: skip the packets before the one shown at this time: a seek may end a whole group too early.
         """
         begun = first is None
         self._stream.codec_context.flush_buffers()
@@ -299,7 +300,7 @@ class _Decoder:
                 yield packet
 
     def _shown(self, frame: av.VideoFrame) -> Shot:
-        """A decoded frame as a player shows it."""
+        """A decoded frame as a player shows it: square pixels, rotated."""
         picture = frame.to_image()
         aspect = self._stream.sample_aspect_ratio
         if aspect and aspect != 1:

@@ -1,1 +1,4 @@
-"""The demo's own data: recipes, and the videos rendered for them. Not the paper's subject."""
+"""The toy kitchen: the demo's recipes, captions, drawings and small pretrained networks.
+
+Nothing here is about the paper. How its videos are fetched is in `data.sources.kitchen`.
+"""

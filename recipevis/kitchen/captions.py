@@ -1,4 +1,4 @@
-"""Captions of the toy kitchen's scenes: what its networks are pretrained on, as Stable Diffusion was on captions."""
+"""Captions of the toy kitchen's scenes. Its networks are pretrained on them, as Stable Diffusion was on captions."""
 
 import numpy as np
 
@@ -17,10 +17,10 @@ _TOOLS = ("a {} at work", "a {} over it")
 
 
 def caption(scene: Scene, random: np.random.Generator) -> str:
-    """A sentence that says everything that can be seen in a scene with a vessel.
+    """A sentence that names everything visible in a scene with a vessel.
 
     Args:
-        scene: what is seen.
+        scene: the scene.
         random: chooses the words.
     """
 

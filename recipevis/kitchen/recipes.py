@@ -1,8 +1,8 @@
-"""Recipes of the toy kitchen, in YouCook2's form: what is said, and the scene that each step leaves.
+"""Recipes of the toy kitchen, in YouCook2's form: each step's sentence, and the scene after it.
 
-The next picture depends on the sentence and on the picture before: the colours of counter and vessel are named in a
-recipe's first sentence only, and what is already in the vessel in no sentence after its own. A recipe is a function
-of the seed and the video's id alone, so a renderer that knows both needs no file.
+The next image depends on the sentence and on the previous image: only a recipe's first sentence names the colours of
+counter and vessel, and each ingredient is named in its own step only. A recipe is a function of the seed and the
+video's id alone, so a renderer that knows both needs no file.
 """
 
 from dataclasses import dataclass, replace
@@ -17,14 +17,14 @@ COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "white", "brown
 
 @dataclass(frozen=True)
 class RecipeType:
-    """What a type of recipe is made of.
+    """The choices that a type of recipe allows.
 
     Attributes:
         vessel: bowl, pot, pan, tray, plate or dish.
-        bases: what fills the whole vessel; one of each group, in order.
-        toppings: what lies on it in heaps.
+        bases: ingredients that fill the whole vessel; a recipe has one of each group, in order.
+        toppings: ingredients that lie on the bases in heaps.
         act: what is done to all of it.
-        finish: what is sprinkled over it.
+        finish: ingredients that are sprinkled on top.
     """
 
     vessel: str
@@ -154,17 +154,17 @@ _TOOLS = {"toss": "spoon", "stir": "spoon", "fold": "spatula", "bake": "mitt"}
 
 @dataclass(frozen=True)
 class Scene:
-    """What can be seen.
+    """Everything that is visible at one time.
 
     Attributes:
         counter: colour of the counter.
         vessel: its kind; empty: none yet.
         colour: the vessel's colour; empty: no vessel yet.
-        contents: what is in the vessel, in the order in which it came.
-        acts: what was done to it.
-        finish: what is sprinkled on it; empty: nothing.
-        board: what lies on the board; empty: nothing.
-        tool: what is held over the vessel: hand, jug, shaker, spoon, spatula or mitt; empty: nothing.
+        contents: ingredients in the vessel, in the order in which they were added.
+        acts: what was done to them.
+        finish: the ingredient sprinkled on top; empty: none.
+        board: the ingredient on the board; empty: none.
+        tool: the tool over the vessel: hand, jug, shaker, spoon, spatula or mitt; empty: none.
     """
 
     counter: str
@@ -179,7 +179,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class KitchenStep:
-    """One step: when it is, what is said, and the scene before it, at its beginning and when it is done."""
+    """One step: its times in seconds, its sentence, and the scene before it, at its beginning and after it."""
 
     start_s: int
     end_s: int
@@ -191,7 +191,7 @@ class KitchenStep:
 
 @dataclass(frozen=True)
 class KitchenRecipe:
-    """One video: its type, its length in seconds and its steps, with idle time around each."""
+    """One video: its type, its duration in seconds and its steps, with idle time around each."""
 
     recipe_type: str
     duration_s: int
@@ -203,7 +203,7 @@ def recipe(seed: int, video_id: str) -> KitchenRecipe:
 
     Args:
         seed: `dataset.seed`.
-        video_id: `<subset>-<number>`; the number chooses the type, so that each split has all of them.
+        video_id: `<subset>-<number>`; the number chooses the type, so that each split has all types.
     """
     random = numpy_generator(seed, "kitchen", video_id)
     names = tuple(TYPES)
@@ -219,31 +219,31 @@ def recipe(seed: int, video_id: str) -> KitchenRecipe:
         return worded(random, templates, *things, vessel=made.vessel, colour=colour, counter=counter)
 
     scene = Scene(counter, made.vessel, colour)
-    told = [(say(_FIRST), replace(scene, vessel="", colour=""), scene)]
+    said = [(say(_FIRST), replace(scene, vessel="", colour=""), scene)]
     for name in [*bases, *toppings]:
         waiting = replace(scene, board=name)
         scene = replace(scene, contents=(*scene.contents, name))
         templates = _ADD if name in toppings else _POUR if name in _POURED else _LAY
         tool = "jug" if name in _POURED else "hand"
-        told.append((say(templates, name), waiting, replace(scene, board=name, tool=tool)))
+        said.append((say(templates, name), waiting, replace(scene, board=name, tool=tool)))
     for act in acts:
-        told.append((say(_ACTS[act]), scene, replace(scene, acts=(act,), tool=_TOOLS[act])))
+        said.append((say(_ACTS[act]), scene, replace(scene, acts=(act,), tool=_TOOLS[act])))
         scene = replace(scene, acts=(act,))
-    for name in finish[: 7 - len(told)]:
-        told.append((say(_SPRINKLE, name), scene, replace(scene, finish=name, tool="shaker")))
-    return _timed(recipe_type, told, random)
+    for name in finish[: 7 - len(said)]:
+        said.append((say(_SPRINKLE, name), scene, replace(scene, finish=name, tool="shaker")))
+    return _timed(recipe_type, said, random)
 
 
 def worded(random: np.random.Generator, templates: tuple[str, ...], *things: str, **names: str) -> str:
-    """One of the templates, filled in."""
-    said = templates[random.integers(len(templates))].format(*things, **names)
-    return said.replace("a orange", "an orange")
+    """A random template, filled in."""
+    sentence = templates[random.integers(len(templates))].format(*things, **names)
+    return sentence.replace("a orange", "an orange")
 
 
-def _timed(recipe_type: str, told: list[tuple[str, Scene, Scene]], random: np.random.Generator) -> KitchenRecipe:
-    """Put the steps on a timeline of whole seconds, as YouCook2's."""
-    time, steps, before = int(random.integers(1, 4)), [], told[0][1]
-    for sentence, begun, done in told:
+def _timed(recipe_type: str, said: list[tuple[str, Scene, Scene]], random: np.random.Generator) -> KitchenRecipe:
+    """Give the steps times in whole seconds, as in YouCook2."""
+    time, steps, before = int(random.integers(1, 4)), [], said[0][1]
+    for sentence, begun, done in said:
         end = time + int(random.integers(3, 7))
         steps.append(KitchenStep(time, end, sentence, before, begun, done))
         time, before = end + int(random.integers(1, 4)), replace(done, tool="", board="")
@@ -251,7 +251,7 @@ def _timed(recipe_type: str, told: list[tuple[str, Scene, Scene]], random: np.ra
 
 
 def youcook2(seed: int, training_videos: int, validation_videos: int) -> dict[str, Any]:
-    """Annotations of both splits in YouCook2's form."""
+    """The annotations of both splits, in YouCook2's form."""
     database = {}
     for subset, videos in (("training", training_videos), ("validation", validation_videos)):
         for number in range(videos):

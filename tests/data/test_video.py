@@ -154,8 +154,8 @@ def test_a_cover_that_comes_first_is_not_the_video(tmp_path, codec):
     cover, covered = tmp_path / "cover.png", tmp_path / "covered.mkv"
     Image.new("RGB", (200, 200), "red").save(cover)
     command = [ffmpeg.FFMPEG, "-loglevel", "error", "-i", str(cover), "-i", str(plain), "-map", "0", "-map", "1"]
-    told = ["-c", "copy", "-c:v:0", codec, "-disposition:v:0", "attached_pic"]
-    subprocess.run([*command, *told, str(covered)], check=True)
+    options = ["-c", "copy", "-c:v:0", codec, "-disposition:v:0", "attached_pic"]
+    subprocess.run([*command, *options, str(covered)], check=True)
     with video.av.open(str(covered)) as container:
         assert [stream.codec_context.name for stream in container.streams.video] == [codec, "h264"]
     assert video.probe(covered) == video.probe(plain) == 6

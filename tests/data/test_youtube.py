@@ -142,7 +142,7 @@ def server(contents):
     server.server_close()
 
 
-def store_of(server, retries=1, timeout_s=1):
+def store_of(server, retries=1, timeout_s=0.4):
     return Store(YouTube(server.url, "b", retries, timeout_s, (0, 0), backoff_s=0))
 
 
@@ -154,7 +154,6 @@ def store_of(server, retries=1, timeout_s=1):
         ("status-403abcd", {"network", "other"}),
         ("status-503abcd", {"network"}),
         ("status-429abcd", {"rate_limited"}),
-        ("later-abcdefg", {"rate_limited"}),
         ("cut-abcdefghi", {"network", "damaged"}),
         ("drip-abcdefgh", {"network"}),
         ("html-abcdefgh", {"damaged"}),
@@ -219,24 +218,24 @@ def test_cookies_are_shown_and_the_users_file_stays_as_it_is(server, tmp_path, m
 
 
 @pytest.mark.parametrize(
-    ("variable", "content", "told"),
+    ("variable", "content"),
     [
-        ("RECIPEVIS_COOKIES", None, "no such file"),
-        ("RECIPEVIS_COOKIES", b'[{"domain": ".youtube.com"}]', "not JSON"),
-        ("RECIPEVIS_COOKIES", b"who=me", "can't be read"),
-        ("RECIPEVIS_COOKIES", b"\xff\xfe", "can't be read"),
-        ("RECIPEVIS_COOKIES", b"# Netscape HTTP Cookie File\n", "holds no cookies"),
-        ("RECIPEVIS_COOKIES_FROM_BROWSER", "netscape", "unsupported browser"),
-        ("RECIPEVIS_COOKIES_FROM_BROWSER", "firefox", "can't be read: could not find firefox"),
+        ("RECIPEVIS_COOKIES", None),
+        ("RECIPEVIS_COOKIES", b'[{"domain": ".youtube.com"}]'),
+        ("RECIPEVIS_COOKIES", b"who=me"),
+        ("RECIPEVIS_COOKIES", b"\xff\xfe"),
+        ("RECIPEVIS_COOKIES", b"# Netscape HTTP Cookie File\n"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "netscape"),
+        ("RECIPEVIS_COOKIES_FROM_BROWSER", "firefox"),
     ],
 )
-def test_cookies_that_cannot_be_read_are_told_before_any_work(server, tmp_path, monkeypatch, variable, content, told):
+def test_unreadable_cookies_stop_the_stage_before_any_request(server, tmp_path, monkeypatch, variable, content):
     file = tmp_path / "cookies.txt"
     if isinstance(content, bytes):
         file.write_bytes(content)
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv(variable, content if isinstance(content, str) else str(file))
-    with pytest.raises(InputError, match=rf"^{variable}: .*{told}") as error:
+    with pytest.raises(InputError, match=rf"^{variable}: ") as error:
         store_of(server)
     assert "\n" not in str(error.value)
     assert file.exists() == isinstance(content, bytes)
@@ -361,18 +360,19 @@ def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, t
     assert server.asked["whole-abcdefg"] <= 2  # in the store
 
 
-def test_no_network_stops_the_stage_and_the_same_command_goes_on(server, tmp_path):
+def test_no_network_stops_the_stage_and_the_same_command_goes_on(server, tmp_path, monkeypatch):
+    monkeypatch.setattr("recipevis.data.sources.youtube.UNANSWERED_IN_A_ROW", 4)
     url = "http://127.0.0.1:9/{video_id}.mp4"
-    recipes = [recipe(f"whole-{number:05d}") for number in range(UNANSWERED_IN_A_ROW + 5)]
+    recipes = [recipe(f"whole-{number:05d}") for number in range(6)]
     unplugged = YouTube(url, "b", 0, 1, (0, 0), 0)
     asked, ask = [], unplugged._ask
     unplugged._ask = lambda video_id, folder: (asked.append(video_id), ask(video_id, folder))[1]
-    with pytest.raises(SourceError, match="no answer for 20 videos in a row") as error:
+    with pytest.raises(SourceError, match="no answer for 4 videos in a row") as error:
         download(recipes, Store(unplugged), 1, tmp_path)
     assert error.value.exit_status == 3
     assert url in str(error.value)
     assert "\n" not in str(error.value)
-    assert len(set(asked)) == UNANSWERED_IN_A_ROW
+    assert len(set(asked)) == 4
     assert set(log_so_far(recipes, tmp_path).error) == {"network"}
     table, _ = download(recipes, store_of(server), 1, tmp_path)
     assert set(table.status) == {"ok"}, "none counts as tried"

@@ -1,4 +1,4 @@
-"""What the shipped networks can do, on scenes that their pretraining has not drawn."""
+"""What the shipped networks can do, on scenes that are not in their pretraining."""
 
 from functools import cache
 
@@ -44,8 +44,8 @@ def test_the_autoencoder_keeps_the_picture(kitchen):
     psnr = []
     for scene in unseen(40):
         true = rendering.picture(scene)
-        drawn = images.from_vae(kitchen.vae.decode(kitchen.vae.encode(images.to_vae([true])).latent_dist.mean).sample)
-        psnr.append(metrics.psnr(drawn[0], true))
+        decoded = images.from_vae(kitchen.vae.decode(kitchen.vae.encode(images.to_vae([true])).latent_dist.mean).sample)
+        psnr.append(metrics.psnr(decoded[0], true))
     assert np.mean(psnr) >= 28
 
 
@@ -82,7 +82,7 @@ def test_the_clip_that_measures_knows_the_caption(tmp_path):
 @pytest.mark.slow
 @torch.no_grad()
 def test_text_to_image_gives_counter_and_vessel_their_named_colours(kitchen):
-    """100 captions drawn by the untouched UNet."""
+    """100 captions: the untouched UNet's images."""
     right = []
     for first in range(0, 100, 20):
         scenes = unseen(100)[first : first + 20]
@@ -96,7 +96,7 @@ def test_text_to_image_gives_counter_and_vessel_their_named_colours(kitchen):
             prediction = kitchen.unet(latents, timestep, encoder_hidden_states=condition).sample
             latents = kitchen.scheduler.step(prediction, timestep, latents, generator=own).prev_sample
         for scene, latent in zip(scenes, latents, strict=True):
-            drawn = images.from_vae(kitchen.vae.decode(latent[None] / kitchen.vae.config.scaling_factor).sample)[0]
-            right.append(nearest_colour(drawn, scene, "counter") == scene.counter)
-            right.append(nearest_colour(drawn, scene, "colour") == scene.colour)
+            generated = images.from_vae(kitchen.vae.decode(latent[None] / kitchen.vae.config.scaling_factor).sample)[0]
+            right.append(nearest_colour(generated, scene, "counter") == scene.counter)
+            right.append(nearest_colour(generated, scene, "colour") == scene.colour)
     assert np.mean(right) >= 0.9

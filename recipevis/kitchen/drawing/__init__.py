@@ -1,4 +1,4 @@
-"""How the toy kitchen's scenes become pictures.
+"""How the toy kitchen's scenes become pictures and videos.
 
-What is cooked and said is in `kitchen.recipes`.
+What is cooked, and in which words, is in `kitchen.recipes`.
 """

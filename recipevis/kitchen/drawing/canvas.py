@@ -1,4 +1,4 @@
-"""What the toy kitchen is drawn on: shapes with soft shadows, and where points lie."""
+"""The canvas of the toy kitchen: shapes with soft shadows, and ways to place points."""
 
 import math
 from collections.abc import Callable
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageChops, ImageDraw, ImageFilter
 
 SIDE = 256  # of a finished picture, pixels
-SCALE = 2  # drawn so many times as large, for smooth edges
+SCALE = 2  # a picture is drawn larger by this factor, then reduced, for smooth edges
 _GOLDEN_ANGLE = math.pi * (3 - math.sqrt(5))  # spreads pieces evenly over a disc
 
 Colour = tuple[int, int, int]
@@ -29,11 +29,11 @@ class Canvas:
         self.draw.ellipse(box(centre, radius), fill=colour)
 
     def ring(self, centre: Point, radius: float, width: float, colour: Colour) -> None:
-        """A circle's line, `width` wide to its inside."""
+        """A circle's outline, `width` wide, inside the radius."""
         self.draw.ellipse(box(centre, radius), outline=colour, width=round(width * SCALE))
 
     def arc(self, centre: Point, radius: float, start: float, end: float, width: float, colour: Colour) -> None:
-        """A part of a circle's line, from `start` to `end` degrees."""
+        """Part of a circle's outline, from `start` to `end` degrees."""
         self.draw.arc(box(centre, radius), start, end, fill=colour, width=round(width * SCALE))
 
     def line(self, points: list[Point], width: float, colour: Colour) -> None:
@@ -44,7 +44,7 @@ class Canvas:
             self.disc(point, width / 2, colour)
 
     def polygon(self, centre: Point, corners: list[Point], turn: float, colour: Colour) -> None:
-        """Corners around a centre, turned by radians."""
+        """A filled polygon: corners around a centre, turned by `turn` radians."""
         cosine, sine = math.cos(turn), math.sin(turn)
         points = [(centre[0] + x * cosine - y * sine, centre[1] + x * sine + y * cosine) for x, y in corners]
         self.draw.polygon([(x * SCALE, y * SCALE) for x, y in points], fill=colour)
@@ -56,11 +56,11 @@ class Canvas:
         self.draw.rounded_rectangle(box, corner * SCALE, fill=colour)
 
     def shadow(self, draw: Callable[["Canvas"], None], strength: float = 0.35, blur: float = 7) -> None:
-        """Darken softly what `draw`, moved by the light, covers; it draws in white."""
+        """Darken softly the area that `draw` fills with white, shifted away from the light."""
         small = Image.new("RGB", (SIDE * SCALE, SIDE * SCALE))
         draw(Canvas(small))
         mask = small.getchannel(0).reduce(2 * SCALE)
-        mask = ImageChops.offset(mask, 3, 4)  # wraps around, so what came in from the other side is removed
+        mask = ImageChops.offset(mask, 3, 4)  # wraps around, so the wrapped edges are cleared
         mask.paste(0, (0, 0, 3, mask.height))
         mask.paste(0, (0, 0, mask.width, 4))
         mask = mask.filter(ImageFilter.GaussianBlur(blur / 2))

@@ -1,4 +1,4 @@
-"""Food in a vessel and on the board: what covers the bottom, what lies in heaps, what was done to it."""
+"""Food in a vessel and on the board: bases, toppings, and the marks of what was done to them."""
 
 import math
 
@@ -8,7 +8,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from recipevis.kitchen.drawing.canvas import SCALE, SIDE, Canvas, Colour, Point, box, leaf, shade, spread
 from recipevis.kitchen.recipes import Scene
 
-# What covers the whole vessel: its colour, a second one, and its texture.
+# Bases cover the whole vessel: colour, second colour, texture.
 _BASES: dict[str, tuple[Colour, Colour, str]] = {
     "lettuce": ((128, 184, 76), (168, 210, 112), "leaves"),
     "spinach": ((58, 118, 62), (88, 148, 84), "leaves"),
@@ -23,7 +23,7 @@ _BASES: dict[str, tuple[Colour, Colour, str]] = {
     "noodles": ((236, 206, 126), (214, 178, 94), "strands"),
     "rice": ((246, 242, 228), (222, 216, 198), "grains"),
 }
-# What lies in heaps: shape, place of its heap (sixths of a turn), pieces, radius of one in pixels, two colours.
+# Toppings lie in heaps: shape, position of the heap (sixths of a turn), pieces, radius of one (pixels), two colours.
 _TOPPINGS: dict[str, tuple[str, int, int, float, Colour, Colour]] = {
     "tomatoes": ("slice", 0, 5, 20, (206, 48, 38), (236, 112, 88)),
     "cucumbers": ("slice", 1, 5, 20, (72, 132, 64), (198, 222, 158)),
@@ -45,7 +45,7 @@ _TOPPINGS: dict[str, tuple[str, int, int, float, Colour, Colour]] = {
     "bananas": ("slice", 4, 5, 21, (250, 232, 160), (224, 192, 106)),
     "raspberries": ("ball", 5, 8, 16, (196, 50, 92), (228, 108, 142)),
 }
-# What is sprinkled: dust that lies softly in the middle, or leaves.
+# Finishes are sprinkled: soft dust in the middle, or leaves.
 _FINISHES: dict[str, tuple[Colour, str]] = {
     "paprika": ((190, 66, 26), "dust"),
     "parmesan": ((252, 238, 180), "dust"),
@@ -57,7 +57,7 @@ _FINISHES: dict[str, tuple[Colour, str]] = {
 
 
 def fill(canvas: Canvas, scene: Scene, centre: Point, inside: float, bottom: Colour) -> None:
-    """Draw the food in a scene's vessel, what was done to it included.
+    """Draw the food in a scene's vessel, with the marks of what was done to it.
 
     Args:
         canvas: with the empty vessel.
@@ -106,7 +106,7 @@ def fill(canvas: Canvas, scene: Scene, centre: Point, inside: float, bottom: Col
 
 
 def _folded(food: Image.Image, bottom: Colour, centre: Point, inside: float) -> Image.Image:
-    """One half over the other: the lower half shows the underside, the upper one the empty pan."""
+    """Fold one half over the other: the lower half shows the underside, the upper half the empty pan."""
     folded = Image.new("RGB", food.size, bottom)
     canvas = Canvas(folded)
     lower = Canvas(Image.new("RGB", food.size))
@@ -135,7 +135,7 @@ def _sprinkle(canvas: Canvas, name: str, centre: Point, inside: float) -> None:
 
 
 def _base(canvas: Canvas, name: str, centre: Point, radius: float, vessel: str) -> None:
-    """What covers the vessel's bottom."""
+    """Draw the bases, which cover the vessel's bottom."""
     colour, second, texture = _BASES[name]
     if vessel == "dish":
         canvas.slab(centre, (radius, radius * 0.94), 22, colour)
@@ -165,7 +165,7 @@ def _base(canvas: Canvas, name: str, centre: Point, radius: float, vessel: str) 
 
 
 def _piece(canvas: Canvas, name: str, point: Point, turn: float) -> None:
-    """One piece of a topping with its shadow."""
+    """Draw one piece of a topping and its shadow."""
     shape, _, _, r, colour, second = _TOPPINGS[name]
     x, y = point
     dark = shade(colour, 0.62)
@@ -224,7 +224,7 @@ def _piece(canvas: Canvas, name: str, point: Point, turn: float) -> None:
 
 
 def on_board(canvas: Canvas, name: str) -> None:
-    """An ingredient on the board: pieces of it, or a jar of what is poured or laid."""
+    """Draw an ingredient on the board: pieces of a topping, or a jar of a base."""
     if name in _TOPPINGS:
         for number, point in enumerate(((184, 26), (216, 22), (196, 56), (230, 52))):
             _piece(canvas, name, point, number * 1.9 + 0.6)

@@ -1,4 +1,4 @@
-"""Pictures of the toy kitchen, seen from above: a counter, a vessel with food in it, a board, a tool at work."""
+"""Pictures and videos of the toy kitchen from above: a counter, a vessel with food, a board, a tool."""
 
 import math
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ PAINT: dict[str, Colour] = {
     "white": (224, 220, 212),
     "brown": (146, 118, 96),
 }
-# Of a vessel and of its inside, pixels; of a dish, half the width.
+# Radius of a vessel and of its inside, pixels; for a dish, half its width.
 _RADIUS = {"bowl": 98, "pot": 94, "pan": 94, "tray": 100, "plate": 100, "dish": 96}
 _INSIDE = {"bowl": 82, "pot": 80, "pan": 80, "tray": 86, "plate": 76, "dish": 82}
 
@@ -36,8 +36,8 @@ _INSIDE = {"bowl": 82, "pot": 80, "pan": 80, "tray": 86, "plate": 76, "dish": 82
 def video(recipe: KitchenRecipe) -> Iterator[np.ndarray]:
     """The pictures of a recipe's video, uint8 RGB [SIDE, SIDE, 3], RATE a second.
 
-    A step's first quarter shows what waits on the board, the rest what the step made. Between two steps the camera
-    wobbles and an arm is in the way, so the wrong time gives the wrong picture.
+    A step's first quarter shows the ingredient on the board, the rest shows the step's result. Between steps the camera
+    moves and an arm covers the scene, so a frame from a wrong time is a wrong image.
     """
     for index in range(recipe.duration_s * RATE):
         time = index / RATE
@@ -47,12 +47,12 @@ def video(recipe: KitchenRecipe) -> Iterator[np.ndarray]:
         elif time < step.start_s:
             yield _idle(step.before, index)
         else:
-            # Strictly before the middle: the frame shown at the middle is of the done step.
+            # A quarter is well before the middle, so the middle frame shows the result.
             yield picture(step.begun if time < step.start_s + (step.end_s - step.start_s) / 4 else step.done)
 
 
 def _idle(scene: Scene, index: int) -> np.ndarray:
-    """A scene as a moving camera sees it, with an arm across it."""
+    """A scene from a moving camera, with an arm across it."""
     sway, turn = 5 * math.sin(1.7 * index), math.radians(2 * math.sin(1.1 * index))
     cosine, sine = math.cos(turn), math.sin(turn)
     affine = (cosine, sine, sway, -sine, cosine, 4 * math.cos(1.3 * index))
@@ -78,7 +78,7 @@ def picture(scene: Scene) -> np.ndarray:
 
 @lru_cache(256)
 def _still(counter: str, vessel: str, colour: str) -> Image.Image:
-    """What stays the same through a recipe: counter, board, empty vessel."""
+    """What doesn't change in a recipe: counter, board, empty vessel."""
     paint = PAINT[counter]
     canvas = Canvas(Image.new("RGB", (SIDE * SCALE, SIDE * SCALE), paint))
     for row in range(6):  # planks and their grain
@@ -113,7 +113,7 @@ def _outline(canvas: Canvas, vessel: str, colour: Colour, handles: Colour) -> No
 
 
 def _vessel(canvas: Canvas, vessel: str, colour: Colour) -> None:
-    """The inside of a vessel: darker to one side, as its wall's shadow falls."""
+    """The inside of a vessel, darker on the side of the wall's shadow."""
     inside, deep = _INSIDE[vessel], {"bowl": 0.8, "pot": 0.6, "pan": 0.56, "dish": 0.76}.get(vessel, 0.92)
     if vessel == "dish":
         canvas.slab(CENTRE, (inside, inside * 0.94), 24, shade(colour, deep))

@@ -1,4 +1,4 @@
-"""Who cooks: an arm, and the tools at work."""
+"""The cook's arm and the tools."""
 
 import math
 
