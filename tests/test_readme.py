@@ -259,15 +259,6 @@ def test_the_table_of_errors_says_which_are_for_good():
     assert {name for name, _ in rows} == videos.ERRORS.keys()
 
 
-def test_when_the_stage_stops_asking_is_said():
-    from recipevis.data.sources import youtube
-
-    text = (ROOT / "docs/data.md").read_text(encoding="utf-8")
-    assert f"After {youtube.UNANSWERED_IN_A_ROW} videos in a row that ended as `network`" in text
-    assert youtube.REFUSALS_IN_A_ROW == 5
-    assert "five refusals in a row" in " ".join(text.split())
-
-
 def test_the_words_of_the_kitchen_are_listed():
     from recipevis.kitchen import recipes
 
