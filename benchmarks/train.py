@@ -1,23 +1,22 @@
-"""A training step ours against the bare step and against encoding on the fly; what L_cyc and each fuser cost.
+"""Compare a training step with the bare step and with encoding on the fly; time L_cyc and each fuser.
 
     python benchmarks/train.py --shapes demo
     python benchmarks/train.py --shapes sd --rounds 5
 
-What is compared runs in turn, round after round, with the fuser `attend_to_image`, the same precision, batch and
-optimizer; the ratios are those of the medians.
+The variants run in turn, round after round, with the fuser `attend_to_image` and the same precision, batch and
+optimizer. The ratios are those of the medians.
 
-- ours: `Trainer.step` on batches that `Trainer.loaded` reads from the cache, as in `Trainer.run`;
-- the bare step, the limit: fuser and UNet forward, backward, gradient clipping where it is configured, and AdamW, on
-  tensors in memory;
-- on the fly: the bare step after reading the pictures and encoding sentence, previous picture and picture, the
-  encoders without gradient.
+- ours: `Trainer.step` on batches that `Trainer.loaded` reads from the embeddings, as in `Trainer.run`;
+- the bare step, which is the limit: fuser and UNet forward and backward, gradient clipping where it is configured, and
+  AdamW, on tensors in memory;
+- on the fly: the bare step after reading the images and encoding sentence, previous image and image, without gradient.
 
-`over_bare_step` is our time over the bare step's, `vs_on_the_fly` the time on the fly over ours, `data_over_step` the
-data path's time alone over our step's. The networks are untrained where there are none (`recipevis.stand_ins`): only
-shapes matter. On a CPU `sd` takes two images in bf16 and 20 GiB of memory. `--fusers` and `--cycle` print tables
-instead.
+`over_bare_step` is our time over the bare step's, `vs_on_the_fly` the time on the fly over ours, and `data_over_step`
+the time of loading alone over our step's. Only shapes matter: `demo` takes the toy kitchen's networks, `sd` untrained
+ones of Stable Diffusion v1-4's shapes, and the embeddings are random. On a CPU `sd` takes two images in bf16 and 20 GiB
+of memory. `--fusers` and `--cycle` print tables instead.
 
-Last line: one JSON object.
+The last line is a JSON object.
 """
 
 import json
@@ -32,6 +31,7 @@ from statistics import median
 from typing import Annotated
 
 import numpy as np
+import pandas as pd
 import torch
 import typer
 from diffusers import UNet2DConditionModel
@@ -39,57 +39,102 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from recipevis import images
-from recipevis.cli import fuser_costs, probe, stand_ins
+from recipevis.cli.fusers import count_all
+from recipevis.cli.probe import peak_gib
 from recipevis.config import FUSERS, Config, load
+from recipevis.core import files
 from recipevis.core.devices import device
 from recipevis.data.frames import square
-from recipevis.embeddings.writer import Embeddings
+from recipevis.embeddings.reader import Embeddings
+from recipevis.fusers.base import Shapes, select_options
 from recipevis.model import schedule
-from recipevis.model.conditions import Embedded
+from recipevis.model.backbone import kitchen, random, untrained
+from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
+from recipevis.model.shapes import clip_configuration, fuser_shapes, latent_shape, read_configuration
+from recipevis.randomness import numpy_generator
 from recipevis.training import trainer
 from recipevis.training.batches import Batch
 
 FILES = {"demo": "params.yaml", "sd": "params/paper.yaml"}
+ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]  # sentences, and images
 Step = Callable[[], object]
 
 
+def backbone_folder(shapes: str, folder: Path) -> Path:
+    """The folder of the networks that are timed; untrained ones are written into `folder`."""
+    if shapes == "demo":
+        return kitchen.NETWORKS / "backbone"
+    untrained.save(untrained.read(random.CONFIGS / "stable-diffusion-v1-4"), folder)
+    return folder
+
+
+def shapes_of(networks: Backbone, condition_tokens: int) -> Shapes:
+    """The sizes that a fuser works between."""
+    return fuser_shapes(networks.folder, networks.folder / "clip", condition_tokens)
+
+
+def write_embeddings(networks: Backbone, condition_tokens: int, pixels: int, folder: Path) -> None:
+    """Write random embeddings of `ITEMS` in the layout of the stage `embed`."""
+    shapes = shapes_of(networks, condition_tokens)
+    latents = latent_shape(read_configuration(networks.folder / "vae"), pixels)
+    noise = numpy_generator(0, "benchmark")
+    folder.mkdir(parents=True)
+    for name, size in {
+        "text_tokens": (shapes.text_tokens, shapes.text_width),
+        "text_pooled": (shapes.text_width,),
+        "text_projected": (clip_configuration(networks.folder / "clip").projection_dim,),
+        "image_tokens": (shapes.image_tokens, shapes.image_width),
+        "image_pooled": (shapes.image_width,),
+        "latent_mean": latents,
+        "latent_logvar": latents,
+    }.items():
+        np.save(folder / f"{name}.npy", noise.standard_normal((len(ITEMS), *size), np.float32).astype(np.float16))
+    for kind in ("sentences", "images"):
+        files.write_json(folder / f"{kind}.json", ITEMS)
+
+
+def triplets() -> pd.DataFrame:
+    """Triplets of `ITEMS`, the same for both subsets."""
+    table = pd.DataFrame({"sentence": ITEMS[1:], "image": ITEMS[1:], "previous_image": ITEMS[:-1]})
+    return pd.concat([table.assign(subset=subset) for subset in ("training", "validation")], ignore_index=True)
+
+
 class Bench:
-    """The configured networks, random embeddings of their shapes, and a trainer of one fuser."""
+    """The networks, random embeddings of their shapes, and a trainer of one fuser."""
 
     def __init__(self, parameters: Config, networks: Backbone, folder: Path, fuser: str, batch: int):
         p, self.networks, self.batch = parameters, networks, batch
         if not (cache := folder / "embeddings").is_dir():
-            stand_ins.embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
-        table = stand_ins.triplets()
+            write_embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
         self.settings = p.train.model_copy(update={"batch_size": batch, "processes": 1, "accumulation": 1})
-        conditioner = trainer.new_conditioner(
-            networks, fuser, p.fuser_hidden, p.fuser_residual, p.condition_tokens, p.seed
-        )
+        options = select_options(fuser, {"hidden": p.fuser_hidden, "residual": p.fuser_residual}, {})
+        conditioner = trainer.new_conditioner(networks, fuser, options, p.condition_tokens, p.seed)
         cycle = p.cycle.model_copy(update={"weight": p.cycle.weight or 1.0})
         self.trainer = trainer.new_trainer(
-            networks, conditioner, table, Embeddings(cache), self.settings, cycle, p.frames.pixels, p.seed
+            networks, conditioner, triplets(), Embeddings(cache), self.settings, cycle, p.frames.pixels, p.seed
         )
+        self.scheduler = schedule.load_scheduler(networks.folder / "scheduler")
 
     def part(self, step: int) -> Batch:
-        """A batch from the cache."""
+        """A batch from the embeddings."""
         [(batch, _)] = self.trainer.load(step)
         return batch
 
     def ours(self, steps: int) -> None:
-        """Steps from the cache, as `Trainer.run` takes them, without L_cyc."""
+        """Steps as `Trainer.run` takes them, without L_cyc."""
         for [(batch, _)] in self.trainer.loaded(0, steps):
-            told, _ = self.trainer.step([(batch, None)])
-        told.tolist()
+            losses, _ = self.trainer.step([(batch, None)])
+        losses.tolist()
 
     def bare(self, batch: Batch) -> None:
-        """One step on tensors that are there."""
-        denoiser, scheduler, optimizer = self.trainer.denoiser, self.networks.scheduler, self.trainer.optimizer
+        """One step on tensors in memory."""
+        denoiser, scheduler, optimizer = self.trainer.denoiser, self.scheduler, self.trainer.optimizer
         with self.autocast():
-            noisy = scheduler.add_noise(batch.latents, batch.noise, batch.timesteps)
-            prediction = denoiser(noisy, batch.timesteps, batch.embedded).float()
-            wanted = schedule.target(scheduler, batch.latents, batch.noise, batch.timesteps)
-            loss = torch.nn.functional.mse_loss(prediction, wanted)
+            noisy = schedule.add_noise(scheduler, batch.latents, batch.noise, batch.timesteps)
+            prediction = denoiser(noisy, batch.timesteps, batch.embeddings).float()
+            target = schedule.target(scheduler, batch.latents, batch.noise, batch.timesteps)
+            loss = torch.nn.functional.mse_loss(prediction, target)
         loss.backward()
         if self.settings.gradient_clip is not None:
             torch.nn.utils.clip_grad_norm_(denoiser.parameters(), self.settings.gradient_clip)
@@ -97,37 +142,42 @@ class Bench:
         optimizer.zero_grad()
 
     def autocast(self):
-        """Of the configured precision."""
+        """Autocast in the configured precision."""
         kind = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(self.settings.precision)
         return torch.autocast(self.networks.device.type, kind) if kind else nullcontext()
 
     @torch.no_grad()
     def encoded(self, pictures: list[Path], like: Batch) -> Batch:
-        """A batch whose embeddings and latents are made now, from sentences and files."""
+        """A batch whose embeddings and latents are computed now, from sentences and image files."""
         networks, sentences = self.networks, ["chop the onions and fry them in the pan"] * self.batch
-        read = [images.read(str(path)) for path in pictures]  # the pictures, then the ones before
+        read = [images.read(path) for path in pictures]  # the images, then the previous images
         with self.autocast():
             text = encode_sentences(networks.text_encoder, networks.tokenizer, sentences)
-            seen = encode_images(networks.clip.vision_model, networks.processor, read[self.batch :])
+            previous = encode_images(networks.clip.vision_model, networks.processor, read[self.batch :])
             pixels = images.to_vae(read[: self.batch]).to(networks.device)
             latents = networks.vae.encode(pixels).latent_dist.sample() * networks.vae.config.scaling_factor
-        embedded = Embedded(*text, *seen).to(torch.float32)
-        return Batch(embedded, like.text_projected, latents.float(), like.noise, like.timesteps)
+        embeddings = StepEmbeddings(*text, *previous).to(torch.float32)
+        return Batch(embeddings, like.text_projected, latents.float(), like.noise, like.timesteps)
 
 
 def main(
     shapes: Annotated[str, typer.Option(help="demo or sd.")] = "demo",
-    rounds: Annotated[int, typer.Option(help="Times that each is timed.", min=1)] = 7,
-    batch: Annotated[int | None, typer.Option(help="Images a step; not given: the demo's, 2 or 32 for sd.")] = None,
+    rounds: Annotated[int, typer.Option(help="Number of times that each variant is timed.", min=1)] = 7,
+    batch: Annotated[
+        int | None, typer.Option(help="Images a step; default: the parameter file's, 2 for sd on a CPU.")
+    ] = None,
     fusers: Annotated[bool, typer.Option("--fusers", help="Time every fuser instead.")] = False,
-    hidden: Annotated[int | None, typer.Option(help="fuser_hidden; not given: as configured.")] = None,
-    peak_tflops: Annotated[float | None, typer.Option(help="The device's peak, for the share of it.", min=1)] = None,
+    hidden: Annotated[int | None, typer.Option(help="fuser_hidden; default: the parameter file's.")] = None,
+    peak_tflops: Annotated[
+        float | None, typer.Option(help="The device's peak, to print the share of it.", min=1)
+    ] = None,
     cycle: Annotated[bool, typer.Option("--cycle", help="Time the cycle loss instead.")] = False,
 ) -> None:
-    """Compare, print a table, and last a line of JSON."""
+    """Print a table, and a JSON object as the last line."""
     p = load(Path(FILES[shapes]))
     p = p.model_copy(update={"fuser_hidden": hidden or p.fuser_hidden})
-    with stand_ins.backbone(p) as networks, tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name:
+        networks = Backbone(backbone_folder(shapes, Path(name) / "backbone"), device(p.device))
         small = shapes == "sd" and networks.device.type != "cuda"
         batch = batch or (2 if small else p.train.batch_size)
         print(f"{shapes}: {networks.device}, {p.train.precision}, {batch} images, fuser_hidden {p.fuser_hidden}")
@@ -137,22 +187,22 @@ def main(
 
 
 def _steps(p: Config, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
-    bench, random = Bench(p, networks, folder, "attend_to_image", batch), np.random.default_rng(0)
-    there = bench.part(0).to(networks.device)
+    bench, noise = Bench(p, networks, folder, "attend_to_image", batch), np.random.default_rng(0)
+    loaded = bench.part(0).to(networks.device)
     pictures = [folder / f"{number}.png" for number in range(2 * batch)]
     for path in pictures:
-        levels = random.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        levels = noise.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         square(Image.fromarray(levels), p.frames.pixels, "squash").save(path)
     inner = 1 if batch <= 2 else 10  # steps at a time
-    ways: dict[str, Step] = {
+    variants: dict[str, Step] = {
         "ours": lambda: bench.ours(inner),
-        "bare step": lambda: [bench.bare(there) for _ in range(inner)],
-        "on the fly": lambda: [bench.bare(bench.encoded(pictures, there)) for _ in range(inner)],
+        "bare step": lambda: [bench.bare(loaded) for _ in range(inner)],
+        "on the fly": lambda: [bench.bare(bench.encoded(pictures, loaded)) for _ in range(inner)],
         "data path alone": lambda: [bench.part(step) for step in range(inner)],
     }
-    taken = _in_turn(ways, networks, rounds)
+    taken = _in_turn(variants, networks, rounds)
     seconds = {name: median(list_) / inner for name, list_ in taken.items()}
-    _print("way", {name: (value, value / seconds["ours"]) for name, value in seconds.items()})
+    _print("variant", {name: (value, value / seconds["ours"]) for name, value in seconds.items()})
     return {
         "over_bare_step": round(seconds["ours"] / seconds["bare step"], 3),
         "vs_on_the_fly": round(seconds["on the fly"] / seconds["ours"], 3),
@@ -161,7 +211,7 @@ def _steps(p: Config, networks: Backbone, folder: Path, batch: int, rounds: int)
 
 
 def _cycle(p: Config, networks: Backbone, folder: Path, batch: int, rounds: int) -> dict[str, float]:
-    """What L_cyc on so many images of the batch makes of a step's time."""
+    """Time of a step by the number of images that L_cyc is computed on."""
     bench = Bench(p, networks, folder, "attend_to_image", batch)
     part = bench.part(0)
 
@@ -180,7 +230,8 @@ def _fusers(
     peak_tflops: float | None, p: Config, networks: Backbone, folder: Path, batch: int, rounds: int
 ) -> dict[str, float]:
     """Seconds a step and peak memory of every fuser, each in a process of its own."""
-    seconds, listed, flops = {}, {row.name: row for row in fuser_costs.all_fusers(p)}, _flops(p, networks)
+    seconds, flops = {}, _flops(p, networks)
+    weights = {row.name: row.weights for row in count_all(p, shapes_of(networks, p.condition_tokens))}
     print(f"the UNet takes {flops / 1e9:.3g} GFLOP an image, forward and backward; TFLOP/s are its own")
     print("| fuser | weights | s a step | images a second | TFLOP/s | of the peak | GiB at most |")
     print("|---|---:|---:|---:|---:|---:|---:|")
@@ -191,37 +242,38 @@ def _fusers(
         tflops = rate * flops / 1e12
         share = f"{tflops / peak_tflops:.0%}" if peak_tflops else "–"
         figures = (f"{seconds[fuser]:.3g}", f"{rate:.3g}", f"{tflops:.3g}", share, f"{gib:.2f}")
-        print(f"| `{fuser}` | {listed[fuser].weights:,} | {' | '.join(figures)} |", flush=True)
+        print(f"| `{fuser}` | {weights[fuser]:,} | {' | '.join(figures)} |", flush=True)
     return {fuser: round(value, 4) for fuser, value in seconds.items()}
 
 
 def _flops(p: Config, networks: Backbone) -> int:
     """Operations of the UNet's forward and backward pass for one image; a multiplication and an addition are two."""
+    shape = latent_shape(read_configuration(networks.folder / "vae"), p.frames.pixels)
     with torch.device("meta"), FlopCounterMode(display=False) as counter:
         unet = UNet2DConditionModel.from_config(UNet2DConditionModel.load_config(networks.folder / "unet"))
         condition = torch.empty(1, p.condition_tokens, unet.config.cross_attention_dim)
-        latents, timestep = torch.empty(1, *networks.latent_shape(p.frames.pixels)), torch.empty(1, dtype=torch.long)
+        latents, timestep = torch.empty(1, *shape), torch.empty(1, dtype=torch.long)
         unet(latents, timestep, encoder_hidden_states=condition).sample.sum().backward()
     return counter.get_total_flops()
 
 
-def _fuser(p: Config, made: Path, folder: Path, fuser: str, batch: int, rounds: int) -> tuple[float, float]:
-    """Median seconds of a step and GiB at most."""
-    networks = Backbone(made, device(p.device))
-    bench = Bench(p, networks, folder, fuser, batch)
+def _fuser(p: Config, folder: Path, work: Path, fuser: str, batch: int, rounds: int) -> tuple[float, float]:
+    """Median seconds of a step, and the process's peak memory, GiB."""
+    networks = Backbone(folder, device(p.device))
+    bench = Bench(p, networks, work, fuser, batch)
     part = bench.part(0)
-    taken = probe.measured(lambda: bench.trainer.step([(part, None)]), networks.device, max(3, rounds))
-    return taken.seconds, taken.gib
+    seconds = _in_turn({fuser: lambda: bench.trainer.step([(part, None)])}, networks, max(3, rounds))[fuser]
+    return median(seconds), peak_gib(networks.device)
 
 
-def _in_turn(ways: dict[str, Step], networks: Backbone, rounds: int) -> dict[str, list[float]]:
-    """Seconds of each, round after round, each round begun with another; the first, cold round isn't kept."""
-    taken: dict[str, list[float]] = {name: [] for name in ways}
+def _in_turn(variants: dict[str, Step], networks: Backbone, rounds: int) -> dict[str, list[float]]:
+    """Seconds of each variant in each round. Each round starts with another one; the first round is not kept."""
+    taken: dict[str, list[float]] = {name: [] for name in variants}
     for number in range(rounds + 1):
-        turn = [*ways.items()]
-        for name, way in turn[number % len(turn) :] + turn[: number % len(turn)]:
+        turn = [*variants.items()]
+        for name, step in turn[number % len(turn) :] + turn[: number % len(turn)]:
             start = time.perf_counter()
-            way()
+            step()
             if networks.device.type == "cuda":
                 torch.cuda.synchronize()
             if number:
