@@ -50,7 +50,7 @@ def main(config: Config) -> None:
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
         if leads():
             publish("train", model, Path("models/trained"))
-            history = thinned(pd.read_csv("models/trained/history.csv", float_precision="round_trip"))
+            history = thinned(pd.read_csv("models/trained/history.csv"))
             files.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
 
 

@@ -6,7 +6,10 @@ from typing import Protocol
 
 import numpy as np
 import torch
+import transformers
 from transformers import CLIPImageProcessorPil, CLIPModel
+
+transformers.utils.logging.disable_progress_bar()
 
 
 class Encoder(Protocol):
