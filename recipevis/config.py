@@ -19,7 +19,7 @@ FUSERS = tuple(
     sorted(path.stem for path in Path(__file__).with_name("fusers").glob("[a-z]*.py") if path.stem != "base")
 )
 # Names for `backbone.random`: folders of configuration files.
-CONFIGS = tuple(sorted(path.name for path in Path(__file__).parent.glob("model/backbone/configs/*")))
+CONFIGS = tuple(sorted(path.name for path in Path(__file__).parent.glob("backbone/configs/*")))
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -30,13 +30,13 @@ from torch.nn import functional as F
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer
 
 from recipevis import images, randomness
+from recipevis.backbone import untrained
 from recipevis.core import files
 from recipevis.core.progress import track
 from recipevis.kitchen import captions, recipes
 from recipevis.kitchen.drawing import rendering
 from recipevis.model import networks as networks_module
 from recipevis.model import schedule
-from recipevis.model.backbone import untrained
 from recipevis.model.networks import encode_sentences
 from recipevis.randomness import generator, numpy_generator, seeded
 

@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from recipevis.backbone.base import make
+from recipevis.backbone.encoder import fetch_encoder
 from recipevis.config import Config
-from recipevis.model.backbone.base import make
-from recipevis.model.backbone.encoder import fetch_encoder
 from stages import publish, run, work_folder
 
 

@@ -112,8 +112,8 @@ def tiny_backbone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def make_untrained(configs: Path, target: Path) -> Path:
     """Write a backbone of untrained networks into `target`, shaped as a folder of configuration files says."""
+    from recipevis.backbone.base import make
     from recipevis.config import load
-    from recipevis.model.backbone.base import make
 
     settings = load(ROOT / "params.yaml").backbone
     make(settings.model_copy(update={"source": "random", "random": str(configs)}), target)

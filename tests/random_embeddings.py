@@ -6,8 +6,9 @@ import numpy as np
 import pandas as pd
 
 from recipevis.core import files
+from recipevis.model.configuration import clip_configuration, read_configuration
 from recipevis.model.networks import Backbone
-from recipevis.model.shapes import clip_configuration, fuser_shapes, latent_shape, read_configuration
+from recipevis.model.shapes import fuser_shapes, latent_shape
 from recipevis.randomness import numpy_generator
 
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]

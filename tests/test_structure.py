@@ -335,7 +335,7 @@ def test_git_ignores_outs_and_keeps_metrics_and_plots():
 
 def test_stage_files_are_thin():
     for path in (ROOT / "stages").glob("[a-z]*.py"):
-        assert len(path.read_text().splitlines()) < 50, f"{path.name} holds more than wiring"
+        assert len(path.read_text().splitlines()) < 60, f"{path.name} holds more than wiring"
     assert {path.stem for path in (ROOT / "stages").glob("[a-z]*.py")} == STAGES.keys()
 
 

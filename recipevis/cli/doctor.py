@@ -54,8 +54,8 @@ def doctor(
 
 def examine(parameters: Config) -> Iterator[Finding]:
     """Every finding, in the order of the stages that need it; the slow ones last."""
+    from recipevis.backbone.base import source_of
     from recipevis.data.sources.base import source_class as video_source
-    from recipevis.model.backbone.base import source_of
 
     finding, recipes = _annotations(parameters)
     yield finding

@@ -58,7 +58,7 @@ def configured_shapes(parameters: Config) -> tuple[Shapes, str]:
     Raises:
         InputError: a configuration file can't be read.
     """
-    from recipevis.model.backbone.base import source_class
+    from recipevis.backbone.base import source_class
     from recipevis.model.shapes import fuser_shapes
 
     backbone = parameters.backbone

@@ -14,15 +14,16 @@ from statistics import median
 
 import torch
 
+from recipevis.backbone.base import source_of
 from recipevis.config import Config
 from recipevis.core.devices import device
 from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError
 from recipevis.fusers.base import count_weights, select_options
-from recipevis.model.backbone.base import source_of
+from recipevis.model.configuration import read_configuration
 from recipevis.model.networks import Backbone
-from recipevis.model.shapes import fuser_shapes, latent_shape, read_configuration
+from recipevis.model.shapes import fuser_shapes, latent_shape
 from recipevis.training.trainer import Trainer, new_conditioner, new_trainer
 
 STEPS = 20

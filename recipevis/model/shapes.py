@@ -1,69 +1,11 @@
 """Sizes that follow from the backbone's `config.json` files, without loading a weight."""
 
-import json
 from pathlib import Path
 
-from transformers import CLIPConfig, CLIPTextConfig
+from transformers import CLIPTextConfig
 
-from recipevis.errors import InputError
 from recipevis.fusers.base import Shapes
-
-
-class Configuration(dict):
-    """A configuration file. A missing key is an error in the user's file, so it raises `InputError`."""
-
-    def __init__(self, path: Path, values: dict):
-        super().__init__(values)
-        self._path = path
-
-    def __missing__(self, key: str):
-        raise InputError(f"{self._path}: {key!r} is missing")
-
-
-def read_configuration(folder: Path, name: str = "config.json") -> Configuration:
-    """Read the configuration of one part of a model.
-
-    Raises:
-        InputError: the file is missing or not a JSON object.
-    """
-    try:
-        values = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"{folder / name}: not a readable configuration: {error}") from error
-    if not isinstance(values, dict):
-        raise InputError(f"{folder / name}: not a readable configuration: not an object")
-    return Configuration(folder / name, values)
-
-
-def clip_configuration(folder: Path) -> CLIPConfig:
-    """The configuration of a whole CLIP model; older formats are understood."""
-    return CLIPConfig.from_dict(read_configuration(folder))
-
-
-def check_fit(diffusion: Path, clip: Path) -> None:
-    """Check that the parts of a backbone fit each other.
-
-    Args:
-        diffusion: folder with `unet/`, `vae/`, `text_encoder/` and `tokenizer/`.
-        clip: folder of the whole CLIP model.
-
-    Raises:
-        InputError: two parts do not fit; the message has both numbers.
-    """
-    unet, vae, text = (read_configuration(diffusion / part) for part in ("unet", "vae", "text_encoder"))
-    length, clip_length = (
-        read_configuration(tokenizer, "tokenizer_config.json")["model_max_length"]
-        for tokenizer in (diffusion / "tokenizer", clip)
-    )
-    text, positions = CLIPTextConfig.from_dict(text), clip_configuration(clip).text_config.max_position_embeddings
-    for what, ours, whose, theirs in (
-        ("the UNet's cross-attention width", unet["cross_attention_dim"], "the text encoder's width", text.hidden_size),
-        ("the UNet's input channels", unet["in_channels"], "the VAE's latent channels", vae["latent_channels"]),
-        ("the tokenizer's length", length, "the text encoder's positions", text.max_position_embeddings),
-        ("the length of CLIP's tokenizer", clip_length, "CLIP's text positions", positions),
-    ):
-        if ours != theirs:
-            raise InputError(f"{diffusion}: {what}, {ours}, does not fit {whose}, {theirs}")
+from recipevis.model.configuration import clip_configuration, read_configuration
 
 
 def fuser_shapes(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:

@@ -20,10 +20,11 @@ from recipevis import images
 from recipevis.config import FUSERS
 from recipevis.errors import InputError, ParameterError
 from recipevis.model.conditions import Conditioner, Conditions, StepEmbeddings
+from recipevis.model.configuration import read_configuration
 from recipevis.model.denoiser import predict
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.model.schedule import load_scheduler, make_exact
-from recipevis.model.shapes import latent_shape, read_configuration
+from recipevis.model.shapes import latent_shape
 from recipevis.sampling.guidance import guidance_terms
 
 InputImage = Image.Image | np.ndarray | Tensor

@@ -123,6 +123,8 @@ def generate_with_model(table: pd.DataFrame, sampler: Sampler, batch_size: int, 
         folder: images go to `<set>/<sample_id>.png` below it; batches that are there already are not generated again.
     """
     scored = table[table["scored"] == 1]
+    for name in (AUTOREGRESSIVE, TEACHER_FORCED, WRONG_PREVIOUS):  # a single recipe has no wrong image
+        (folder / name).mkdir(parents=True, exist_ok=True)
 
     def own(rows: pd.DataFrame) -> list[np.ndarray | None]:
         before = [folder / AUTOREGRESSIVE / f"{row.video_id}_{row.step - 1:02d}.png" for row in rows.itertuples()]

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from recipevis import images
+from recipevis.backbone.encoder import fetch_encoder
+from recipevis.backbone.kitchen import NETWORKS
 from recipevis.evaluation import metrics
 from recipevis.kitchen import captions, recipes
 from recipevis.kitchen.drawing import rendering
-from recipevis.model.backbone.encoder import fetch_encoder
-from recipevis.model.backbone.kitchen import NETWORKS
 from recipevis.model.networks import Backbone, encode_sentences
 from recipevis.randomness import generator, numpy_generator
 from scripts import pretrain_kitchen as pretraining

@@ -9,13 +9,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
+from recipevis.backbone import hub, kitchen
+from recipevis.backbone.base import make, source_class, source_of
+from recipevis.backbone.encoder import fetch_encoder
 from recipevis.config import BackboneConfig, HubModelConfig, load
 from recipevis.core import files
 from recipevis.errors import InputError
 from recipevis.fusers.base import Shapes
-from recipevis.model.backbone import hub, kitchen
-from recipevis.model.backbone.base import make, source_class, source_of
-from recipevis.model.backbone.encoder import fetch_encoder
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.model.schedule import load_scheduler
 from recipevis.model.shapes import fuser_shapes

@@ -15,11 +15,11 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from recipevis import images
+from recipevis.backbone import random, untrained
 from recipevis.config import Config, load
 from recipevis.embeddings import writer
 from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import Shapes
-from recipevis.model.backbone import random, untrained
 from recipevis.model.networks import Backbone
 from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import generator

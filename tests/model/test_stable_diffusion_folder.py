@@ -17,8 +17,8 @@ from safetensors.torch import load_file, save_file
 from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPImageProcessorPil
 
+from recipevis.backbone.base import make
 from recipevis.config import load
-from recipevis.model.backbone.base import make
 from recipevis.model.networks import Backbone, encode_sentences
 from recipevis.model.schedule import load_scheduler
 from recipevis.randomness import generator

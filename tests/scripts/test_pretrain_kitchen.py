@@ -6,10 +6,10 @@ import torch
 from torch.nn import functional as F
 from transformers import CLIPModel
 
+from recipevis.backbone import untrained
+from recipevis.backbone.base import make
+from recipevis.backbone.encoder import fetch_encoder
 from recipevis.config import load
-from recipevis.model.backbone import untrained
-from recipevis.model.backbone.base import make
-from recipevis.model.backbone.encoder import fetch_encoder
 from recipevis.model.networks import Backbone
 from scripts import pretrain_kitchen as script
 from tests.conftest import ROOT

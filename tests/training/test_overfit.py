@@ -10,13 +10,13 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 
 from recipevis import images
+from recipevis.backbone import kitchen
 from recipevis.config import load
 from recipevis.embeddings import writer
 from recipevis.embeddings.reader import Embeddings
 from recipevis.evaluation import metrics
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
-from recipevis.model.backbone import kitchen
 from recipevis.model.networks import Backbone
 from recipevis.randomness import generator
 from recipevis.sampling.pipeline import assemble

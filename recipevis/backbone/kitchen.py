@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from recipevis.backbone.base import Licences, Source, copy_clip, copy_diffusion
 from recipevis.core.findings import Finding
-from recipevis.model.backbone.base import Licences, Source, copy_clip, copy_diffusion
 
-NETWORKS = Path(__file__).parents[2] / "kitchen" / "networks"  # backbone/ and encoder/
+NETWORKS = Path(__file__).parents[1] / "kitchen" / "networks"  # backbone/ and encoder/
 
 
 class Kitchen(Source):

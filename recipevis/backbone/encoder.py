@@ -2,12 +2,12 @@
 
 from pathlib import Path
 
+from recipevis.backbone import kitchen
+from recipevis.backbone.base import copy_clip
+from recipevis.backbone.checks import check_clip
+from recipevis.backbone.hub import snapshot
 from recipevis.core import files
 from recipevis.errors import InputError
-from recipevis.model.backbone import kitchen
-from recipevis.model.backbone.base import copy_clip
-from recipevis.model.backbone.checks import check_clip
-from recipevis.model.backbone.hub import snapshot
 
 
 def fetch_encoder(name: str | None, revision: str | None, target: Path) -> None:

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from recipevis.backbone.base import Licences, Source
 from recipevis.core import files
 from recipevis.core.findings import Finding
-from recipevis.model.backbone.base import Licences, Source
 
 CONFIGS = Path(__file__).with_name("configs")
 
@@ -21,7 +21,7 @@ class Random(Source):
 
     def write(self, target: Path) -> None:
         """See `Source`."""
-        from recipevis.model.backbone import untrained
+        from recipevis.backbone import untrained
 
         untrained.save(untrained.read(self.configurations()[0]), target)
 

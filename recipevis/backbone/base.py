@@ -75,7 +75,7 @@ class Source(ABC):
 
 def source_class(name: str) -> type[Source]:
     """The class of a source; `name` is a value of `backbone.source`."""
-    module = import_module(f"recipevis.model.backbone.{name}")
+    module = import_module(f"recipevis.backbone.{name}")
     (found,) = (
         value
         for value in vars(module).values()
@@ -95,7 +95,7 @@ def make(settings: BackboneConfig, target: Path) -> None:
     Raises:
         InputError: a network isn't there, isn't whole or isn't a safetensors file, or two parts don't fit.
     """
-    from recipevis.model.backbone import checks
+    from recipevis.backbone import checks
 
     source = source_of(settings)
     source.write(target)

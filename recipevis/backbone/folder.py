@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from recipevis.backbone.base import Licences, Source, copy_clip, copy_diffusion
 from recipevis.core import files
 from recipevis.core.findings import Finding
-from recipevis.model.backbone.base import Licences, Source, copy_clip, copy_diffusion
 
 
 class Folder(Source):
@@ -18,7 +18,7 @@ class Folder(Source):
 
     def write(self, target: Path) -> None:
         """See `Source`. Checks that the parts fit before it copies gigabytes."""
-        from recipevis.model.shapes import check_fit
+        from recipevis.backbone.checks import check_fit
 
         diffusion, clip = self.configurations()
         check_fit(diffusion, clip)

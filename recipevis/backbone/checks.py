@@ -5,11 +5,18 @@ from pathlib import Path
 import numpy as np
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError
-from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer, PreTrainedModel
+from transformers import (
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextConfig,
+    CLIPTextModel,
+    CLIPTokenizer,
+    PreTrainedModel,
+)
 
 from recipevis.errors import InputError
+from recipevis.model.configuration import clip_configuration, read_configuration
 from recipevis.model.schedule import load_scheduler
-from recipevis.model.shapes import check_fit, clip_configuration, read_configuration
 
 _NETWORKS = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
 
@@ -26,6 +33,32 @@ def check_backbone(folder: Path) -> None:
     for part, network in _NETWORKS.items():
         _check_weights(folder / part, network)
     check_clip(folder / "clip")
+
+
+def check_fit(diffusion: Path, clip: Path) -> None:
+    """Check that the parts of a backbone fit each other.
+
+    Args:
+        diffusion: folder with `unet/`, `vae/`, `text_encoder/` and `tokenizer/`.
+        clip: folder of the whole CLIP model.
+
+    Raises:
+        InputError: two parts do not fit; the message has both numbers.
+    """
+    unet, vae, text = (read_configuration(diffusion / part) for part in ("unet", "vae", "text_encoder"))
+    length, clip_length = (
+        read_configuration(tokenizer, "tokenizer_config.json")["model_max_length"]
+        for tokenizer in (diffusion / "tokenizer", clip)
+    )
+    text, positions = CLIPTextConfig.from_dict(text), clip_configuration(clip).text_config.max_position_embeddings
+    for what, ours, whose, theirs in (
+        ("the UNet's cross-attention width", unet["cross_attention_dim"], "the text encoder's width", text.hidden_size),
+        ("the UNet's input channels", unet["in_channels"], "the VAE's latent channels", vae["latent_channels"]),
+        ("the tokenizer's length", length, "the text encoder's positions", text.max_position_embeddings),
+        ("the length of CLIP's tokenizer", clip_length, "CLIP's text positions", positions),
+    ):
+        if ours != theirs:
+            raise InputError(f"{diffusion}: {what}, {ours}, does not fit {whose}, {theirs}")
 
 
 def check_clip(folder: Path) -> None:

@@ -21,7 +21,7 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from recipevis.errors import InputError
-from recipevis.model.shapes import read_configuration
+from recipevis.model.configuration import read_configuration
 from recipevis.randomness import seeded
 
 _SEED = 0

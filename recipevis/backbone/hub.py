@@ -7,10 +7,7 @@ from pathlib import Path
 
 import requests
 
-from recipevis.config import HubModelConfig
-from recipevis.core.findings import Finding
-from recipevis.errors import InputError
-from recipevis.model.backbone.base import (
+from recipevis.backbone.base import (
     CONFIGURATIONS,
     DIFFUSION_PARTS,
     Licences,
@@ -18,6 +15,9 @@ from recipevis.model.backbone.base import (
     copy_clip,
     copy_diffusion,
 )
+from recipevis.config import HubModelConfig
+from recipevis.core.findings import Finding
+from recipevis.errors import InputError
 
 MADE = Path("models/backbone")  # what the stage `backbone` writes
 _VARIANTS = ["*.fp16.*", "*.non_ema.*", "safety_checker/*"]
