@@ -3,10 +3,10 @@
 
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-# Modules are compiled once, at their first import, even where the environment forbids it, as many containers do: torch,
-# diffusers and transformers take three times as long to import otherwise.
+# Many containers set this. Python would then parse torch, diffusers and transformers at each start, which takes three
+# times as long as reading their bytecode.
 unexport PYTHONDONTWRITEBYTECODE
-# glibc keeps large buffers for the next step instead of giving them back: a convolution then takes a quarter less.
+# glibc keeps large buffers for the next training step instead of returning them: a convolution takes a quarter less time.
 export MALLOC_MMAP_THRESHOLD_ := 4294967296
 export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export MALLOC_TOP_PAD_ := 268435456
@@ -19,7 +19,7 @@ help: ## show this list
 
 setup: .venv/.dev ## make .venv and install the project in it
 
-demo: .venv/.installed ## run the pipeline, print its metrics and where the report is
+demo: .venv/.installed ## run the pipeline, print its metrics and the path of the report
 	dvc repro
 	@dvc metrics show
 	@git diff --quiet HEAD -- metrics.json \
@@ -28,40 +28,40 @@ demo: .venv/.installed ## run the pipeline, print its metrics and where the repo
 	@echo "report: $(CURDIR)/reports/index.html"
 
 test: setup ## run the tests, without the slow ones
-	pytest
+	pytest -n logical --maxprocesses 4 --dist loadfile
 
 slow: setup ## run the slow tests: real frames, paper shapes, a kill in every stage
 	pytest -m slow
 
-soak: setup ## run what takes long: fifty kills at random moments of download and frames, twenty of training
+soak: setup ## run the tests that take an hour: seventy kills at random moments of download, frames and training
 	pytest -m soak
 
-lint: setup ## check style and form
+lint: setup ## check style and format
 	ruff check .
 	ruff format --check .
 
-format: setup ## mend style and form
+format: setup ## fix style and format
 	ruff check --fix .
 	ruff format .
 
-retry: .venv/.installed ## ask again for videos that failed (ALL=1: for good, too), up to the triplets
+retry: .venv/.installed ## retry videos that failed (ALL=1: those that failed for good, too), then redo the triplets
 	dvc repro annotations
 	$(if $(ALL),RECIPEVIS_ASK_ALL=1) dvc repro --force --single-item download
 	$(if $(ALL),RECIPEVIS_ASK_ALL=1) dvc repro --force --single-item frames
 	dvc repro manifest
-	@echo "retry: the triplets are up to date; dvc repro goes on from them, training included"
+	@echo "retry: the triplets are up to date; dvc repro runs the stages after them, training included"
 
-kitchen-backbone: setup ## pretrain the toy kitchen's networks anew, up to 90 minutes on two cores
+kitchen-backbone: setup ## pretrain the toy kitchen's networks, up to 90 minutes on two cores
 	python -m scripts.pretrain_kitchen
 
-clean: ## remove outputs, build/ (pretrained parts, tables) and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
+clean: ## remove outputs, build/ and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
 	rm -rf data models samples reports logs .pytest_cache .ruff_cache build
 	find recipevis stages scripts benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt
-# The .pth puts this venv's bin first on PATH in every Python of the venv: DVC runs `python` and `dvc` from PATH,
-# so .venv/bin/dvc works in a shell that has not activated it, and so do the queue's workers. It also hands the settings
-# of glibc above to the stages that DVC starts.
+# The .pth puts the venv's bin first on PATH in every Python of the venv. DVC runs `python` and `dvc` from PATH, so that
+# .venv/bin/dvc works in a shell that has not activated the venv, and the queue's workers do, too. It also sets glibc's
+# variables from above for the stages that DVC starts.
 MALLOC = $(foreach name,MMAP_THRESHOLD_ TRIM_THRESHOLD_ TOP_PAD_,os.environ.setdefault("MALLOC_$(name)", "$(MALLOC_$(name))");)
 PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("PATH", os.defpath); $(MALLOC) \
   os.environ["PATH"] = p if p.split(os.pathsep)[0] == b else b + os.pathsep + p

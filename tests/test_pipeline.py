@@ -1,4 +1,4 @@
-"""The whole pipeline, small: what it writes, what it runs again and what not, and that a kill changes nothing."""
+"""The whole pipeline on tiny networks: what it writes, what it reruns, and that a kill at any moment changes nothing."""
 
 import json
 import os
@@ -17,7 +17,7 @@ from PIL import Image
 from ruamel.yaml import YAML
 
 from recipevis.data import triplets as triplets_module
-from tests.conftest import TINY, set_parameters
+from tests.conftest import ROOT, TINY, set_parameters
 
 MINI = {
     "device": "cpu",
@@ -39,8 +39,8 @@ MINI = {
     "evaluate.resamples": 100,
 }
 
-# Put on PYTHONPATH as sitecustomize.py: counts a stage's file operations below its project and its home, in the order
-# in which they happen, and kills everything at one of them. A file that was about to be written is there, empty.
+# sitecustomize.py, to be put on PYTHONPATH. It counts a stage's file operations below its project and its home, and kills
+# the process group at one of them. A file that was about to be written is then there, empty.
 INTERRUPT = """
 import atexit, os, signal, sys
 
@@ -58,14 +58,14 @@ def hook(event, arguments):
             return
     elif event == "os.rename":
         path = arguments[1]
-    elif event in ("os.remove", "os.rmdir"):  # by then inside a folder, rmtree names what it removes without its path
+    elif event in ("os.remove", "os.rmdir"):  # rmtree gives a name and the folder's descriptor
         path = arguments[0]
         if not os.path.isabs(os.fsdecode(path)) and arguments[1] != -1:
             path = os.path.join(os.readlink(f"/proc/self/fd/{arguments[1]}"), os.fsdecode(path))
     else:
         return
     path = os.path.abspath(os.fsdecode(path))
-    # What is being removed as .gone may be another stage's, so a stage run alone has fewer such operations.
+    # A folder .gone may be another stage's, so a stage run alone has fewer operations there.
     if not path.startswith(BELOW) or path.startswith(LOGS) or ".gone" in path:
         return
     done += 1
@@ -102,7 +102,6 @@ class Project:
             "HOME": os.environ.get("HOME", str(self.home)),
             "RECIPEVIS_HOME": str(self.home),
             "HF_HUB_OFFLINE": "1",
-            "OMP_NUM_THREADS": "2",
             "PYTHONDONTWRITEBYTECODE": "1",
             "DVC_NO_ANALYTICS": "1",
             "GIT_CONFIG_GLOBAL": os.devnull,
@@ -146,6 +145,9 @@ class Project:
         for name, source in (("project", self.folder), ("home", self.home)):
             shutil.copytree(source, target / name, symlinks=True)
         return Project(target / "project", target / "home")
+
+
+STAGES = list(YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"])
 
 
 def ran(output: str) -> list[str]:
@@ -194,7 +196,7 @@ def test_every_out_is_there(finished):
 
 
 def half_done(project: Project) -> list[Path]:
-    """Files of work that stages left unfinished; what `train` keeps until the next stage is in a `.done` folder."""
+    """Files of unfinished work. Finished work that `train` keeps until the next stage is in a `.done` folder."""
     folders = [folder for folder in (project.home / "work").glob("*/*") if folder.suffix != ".done"]
     return [path for folder in folders for path in folder.rglob("*") if path.is_file()]
 
@@ -375,7 +377,7 @@ def test_a_second_run_runs_nothing(finished, tmp_path):
 def test_another_fuser_and_back(finished, tmp_path):
     project = finished.copy(tmp_path)
     output = project.dvc("exp", "run", "-S", "fuser=concat")
-    assert ran(output) == ["annotations", "train", "sample", "evaluate"]
+    assert ran(output) == ["annotations", "train", "package", "sample", "evaluate", "report"]
     assert project.json("reports/evaluation.json")["experiment"]["fuser"] == "concat"
     counted = [item.json("models/recipevis/training.json")["fuser_parameters"] for item in (finished, project)]
     assert counted[0] != counted[1]
@@ -391,7 +393,8 @@ def test_a_bad_value_stops_before_anything_is_lost(finished, tmp_path):
     project = finished.copy(tmp_path)
     done = project.run("dvc", "exp", "run", "-S", "fuser=concatt")
     assert done.returncode != 0
-    assert "annotations: params.yaml: fuser = 'concatt': allowed are baseline" in done.stdout
+    [line] = [line for line in done.stdout.splitlines() if line.startswith("annotations: ")]
+    assert "concatt" in line
     assert "Traceback" not in done.stdout
     for stage in project.stages().values():
         for out in stage["outs"]:
@@ -452,10 +455,10 @@ def check_a_kill(finished: Project, folder: Path, hook: str, stage: str, operati
     return left
 
 
-@pytest.mark.parametrize("stage", ["frames", "sample"])
+@pytest.mark.parametrize("stage", ["frames", "train"])
 def test_a_kill_in_the_middle_changes_nothing(finished, tmp_path, hook, counts, stage):
     operations = int((counts / stage).read_text())
-    assert check_a_kill(finished, tmp_path, hook, stage, operations // 2), "the kill came when there was half-done work"
+    assert check_a_kill(finished, tmp_path, hook, stage, operations // 2), "there was half-done work when it was killed"
 
 
 def weights(folder: Path) -> dict[str, bytes]:
@@ -463,22 +466,31 @@ def weights(folder: Path) -> dict[str, bytes]:
     return {path.relative_to(folder).as_posix(): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.slow
 def test_three_kills_of_a_training_change_no_bit(finished, tmp_path, hook, counts):
+    """And one comment, added between two of them: the training waits until the user says that it may resume."""
     project, operations = finished.copy(tmp_path), int((counts / "train").read_text())
-    model = project.folder / "models/recipevis"
+    model = project.folder / "models/trained"
     expected = weights(model)
     shutil.rmtree(model)
-    for share in (0.25, 0.3, 0.15):  # of what an undisturbed run does; each goes on from a checkpoint of the last
+    for share in (0.25, 0.3, 0.15):  # of an undisturbed run's operations; each resumes from a checkpoint of the last
         at = f"train:{round(share * operations)}"
         done = project.run("python", "-m", "stages.train", PYTHONPATH=hook, INTERRUPT_AT=at)
         assert done.returncode == -signal.SIGKILL, done.stdout
         assert half_done(project)
     assert list((project.home / "work/train").glob("*/checkpoint-*"))
+    with (project.folder / "recipevis/training/trainer.py").open("a") as code:
+        code.write("# a comment\n")
     done = project.run("python", "-m", "stages.train")
+    assert done.returncode == 2
+    assert "recipevis/training/trainer.py" in done.stdout
+    assert half_done(project)
+    done = project.run("python", "-m", "stages.train", RECIPEVIS_RESUME="1")
     assert done.returncode == 0, done.stdout
     assert weights(model) == expected
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(finished, tmp_path):
     """Losses within 1e-5, L_cyc included."""
     project = finished.copy(tmp_path)
@@ -486,7 +498,7 @@ def test_two_processes_train_as_one_does(finished, tmp_path):
     done = project.run("python", "-m", "stages.train")
     assert done.returncode == 0, done.stdout
     assert done.stdout.count("train: 4/4") == 1
-    alone, shared = (pd.read_csv(p.folder / "models/recipevis/history.csv") for p in (finished, project))
+    alone, shared = (pd.read_csv(p.folder / "models/trained/history.csv") for p in (finished, project))
     assert (alone["cycle"] > 0).any()
     assert (shared - alone)[["denoising", "cycle", "loss", "validation_loss"]].abs().max().max() < 1e-5
     assert not half_done(project)
@@ -494,7 +506,7 @@ def test_two_processes_train_as_one_does(finished, tmp_path):
 
 @pytest.mark.slow
 def test_two_processes_embed_as_one_does(finished, tmp_path):
-    """To the byte. And a wrong input of a training is told in one line."""
+    """To the byte. And an input that no process can read is one line."""
     embedded = []
     for processes in (1, 2):
         project = finished.copy(tmp_path / str(processes))
@@ -527,10 +539,6 @@ def test_the_model_has_a_card(finished):
     metrics = finished.json("metrics.json")
     assert told == {name: float(f"{metrics[name]:.4g}") for name in ("clip_l2", "clip_cosine", "psnr", "ssim")}
     assert f"| {metrics['psnr']:#.4g} | {metrics['teacher_forced']['psnr']:#.4g} |" in scored.text
-    assert "[random], steps=2, guidance=" in scored.text
-
-
-STAGES = ["annotations", "download", "frames", "manifest", "backbone", "embed", "train", "sample", "evaluate"]
 
 
 @pytest.mark.slow
