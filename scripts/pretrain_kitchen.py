@@ -2,10 +2,10 @@
 
     make kitchen-backbone
 
-Everything is drawn from recipes that no demo renders (another seed). The UNet learns captions of the scenes, as Stable
-Diffusion did, and pictures from their own principal components; it never sees a previous image. The second CLIP only
-measures and is trained apart, on other recipes. A part that is finished is kept, so an interrupted run goes on with
-the next.
+The recipes have another seed than the demo's. The UNet learns to generate a scene from its caption, as Stable Diffusion
+did, and from the principal components of its own latents; it is never given a previous image. The second CLIP only
+measures. It is trained separately, on other recipes. Finished networks are kept, so an interrupted run resumes with the
+next one.
 """
 
 import hashlib
@@ -40,29 +40,29 @@ from recipevis.model import schedule
 from recipevis.model.networks import encode_sentences
 from recipevis.randomness import generator, numpy_generator, seeded
 
-SEED = 20240507  # of the recipes, the weights and the order; the demo's recipes have small seeds
+SEED = 20240507  # of the recipes, the weights and the order of the samples; the demo's seeds are small
 # The networks' shapes. Their noise schedule has more timesteps at high noise than Stable Diffusion's. Pictures as plain
 # as these show through most of its noise, and a sample whose noisy latents already show the picture teaches the fuser
 # nothing.
 CONFIGS = Path(__file__).with_name("kitchen_configs")
 LENGTH = 40  # tokens of a padded sentence
-RECONSTRUCTION = 3.0  # weight of the picture's reconstruction in CLIP's loss
+RECONSTRUCTION = 3.0  # weight of the image reconstruction in CLIP's loss
 
 
 class Scenes:
-    """Distinct scenes with their pictures and sentences.
+    """Distinct scenes with their images and sentences.
 
     Args:
-        steps: each gives the scene that it leaves; of equal scenes the last one's sentence stays.
+        steps: each step's final scene is taken; of equal scenes the last one's sentence is kept.
     """
 
     def __init__(self, steps: Iterable[recipes.KitchenStep]):
         self.steps = list({step.done: step for step in steps}.values())
-        self.pictures = np.stack([rendering.picture(step.done) for step in self.steps])  # [n, h, w, 3] uint8
+        self.images = np.stack([rendering.picture(step.done) for step in self.steps])  # [n, h, w, 3] uint8
 
     @classmethod
     def of_recipes(cls, seed: int, count: int) -> "Scenes":
-        """Those of so many recipes."""
+        """The scenes of so many recipes."""
         made = (recipes.recipe(seed, f"pretraining-{number:05d}") for number in range(count))
         return cls(step for recipe in made for step in recipe.steps)
 
@@ -70,16 +70,16 @@ class Scenes:
         return len(self.steps)
 
     def some(self, count: int) -> "Scenes":
-        """At most `count` of them, spread evenly."""
+        """At most `count` of the scenes, evenly spaced."""
         chosen = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).astype(int))
         return Scenes(self.steps[index] for index in chosen)
 
     def for_vae(self, chosen: np.ndarray) -> Tensor:
-        """Pictures as the VAE takes them."""
-        return images.to_vae(list(self.pictures[chosen]))
+        """Images as the VAE's input, [n, 3, h, w]."""
+        return images.to_vae(list(self.images[chosen]))
 
     def captions(self, chosen: np.ndarray, random: np.random.Generator) -> list[str]:
-        """A newly worded caption each."""
+        """A randomly worded caption of each."""
         return [captions.caption(self.steps[index].done, random) for index in chosen]
 
 
@@ -88,10 +88,10 @@ class Scenes:
 
 @torch.no_grad()
 def pass_colours_through(vae: AutoencoderKL, constant: float = 4.0) -> None:
-    """Initialise so that the latents' first channels are the picture's colours, averaged, and come out up to an offset.
+    """Initialise the VAE so that the first latent channels are the image's averaged colours, decoded up to an offset.
 
-    Residual blocks start as identities. A group norm would lose a picture's mean colour; with two opposite constants in
-    its group it loses none: their scale outweighs the colour's, and their sum tells the mean.
+    Residual blocks start as identities. A group norm would remove an image's mean colour. Two opposite constants in its
+    group prevent that: their scale dominates the colour's, and their sum gives the mean.
     """
     for block in [*vae.encoder.modules(), *vae.decoder.modules()]:
         kind = type(block).__name__
@@ -113,7 +113,7 @@ def pass_colours_through(vae: AutoencoderKL, constant: float = 4.0) -> None:
     _route(vae.encoder.conv_in, {index: index for index in range(3)})
     _route(vae.decoder.conv_in, {index: index for index in range(4)})
     groups = vae.config.norm_num_groups
-    # Towards a norm the colours move to groups of their own.
+    # before a norm, each colour moves to a group of its own
     shortcuts = [m.conv_shortcut for m in vae.encoder.modules() if getattr(m, "conv_shortcut", None) is not None]
     _pass_norm(shortcuts[-1], vae.encoder.mid_block.resnets[-1], vae.encoder, groups, constant)
     last = vae.decoder.up_blocks[-1].resnets
@@ -126,7 +126,7 @@ def pass_colours_through(vae: AutoencoderKL, constant: float = 4.0) -> None:
 
 
 def _route(conv: torch.nn.Conv2d, channels: dict[int, int]) -> None:
-    """Let output channels be copies of input channels; the others stay as they are."""
+    """Make output channels copies of input channels; the other channels stay as they are."""
     centre = conv.kernel_size[0] // 2
     for source, target in channels.items():
         conv.weight[target] = 0
@@ -135,7 +135,7 @@ def _route(conv: torch.nn.Conv2d, channels: dict[int, int]) -> None:
 
 
 def _pass_norm(shortcut, before, tower, groups: int, constant: float) -> None:
-    """Colours to the first channels of three of the norm's groups, each followed by two opposite constants."""
+    """Move the colours to the first channels of three of the norm's groups, each followed by two opposite constants."""
     group = len(tower.conv_norm_out.weight) // groups  # channels
     signal = [group * index for index in range(3)]
     _route(shortcut, {index: signal[index] for index in reversed(range(3))})
@@ -151,30 +151,30 @@ def _pass_norm(shortcut, before, tower, groups: int, constant: float) -> None:
 
 
 def train_vae(vae: AutoencoderKL, scenes: Scenes, steps: int) -> None:
-    """Mean squared error, a slight pull of the latents to a normal distribution; crops first, whole pictures last."""
+    """Train on mean squared error and a small KL term; on crops first, on whole images at the end."""
     pass_colours_through(vae)
     optimizer, rate = _optimizer(vae, 1e-3, steps)
     for step in track(range(steps), "VAE", steps):
         random = numpy_generator(SEED, "vae", step)
         whole = step >= 0.75 * steps
-        pictures = scenes.for_vae(random.integers(len(scenes), size=1 if whole else 4))
+        batch = scenes.for_vae(random.integers(len(scenes), size=1 if whole else 4))
         if not whole:
             x, y = 8 * random.integers(17, size=2)
-            pictures = pictures[:, :, y : y + 128, x : x + 128]
-        posterior = vae.encode(pictures).latent_dist
+            batch = batch[:, :, y : y + 128, x : x + 128]
+        posterior = vae.encode(batch).latent_dist
         noise = torch.randn(posterior.mean.shape, generator=generator(SEED, "vae", step))
         decoded = vae.decode(posterior.mean + posterior.std * noise).sample
-        loss = F.mse_loss(decoded, pictures) + 1e-5 * posterior.kl().mean() / posterior.mean[0].numel()
+        loss = F.mse_loss(decoded, batch) + 1e-5 * posterior.kl().mean() / posterior.mean[0].numel()
         _descend(loss, vae, optimizer, rate)
 
 
 @torch.no_grad()
 def standardise_latents(vae: AutoencoderKL, means: Tensor) -> None:
-    """Fold shift and scale into the convolutions around the latents: scaled latents get mean 0 and deviation 1.
+    """Fold shift and scale into the convolutions around the latents, so that scaled latents are standardised.
 
     Args:
-        vae: changed in place; decodes what it encodes to the same picture as before.
-        means: latents of training pictures, [n, 4, h, w].
+        vae: changed in place; it still decodes what it encodes to the same image.
+        means: latents of training images, [n, 4, h, w].
     """
     shift = means.mean((0, 2, 3))  # [4]
     scale = 1 / (means.std((0, 2, 3)) * vae.config.scaling_factor)
@@ -188,7 +188,7 @@ def standardise_latents(vae: AutoencoderKL, means: Tensor) -> None:
 
 @torch.no_grad()
 def latents(vae: AutoencoderKL, scenes: Scenes) -> Tensor:
-    """The latents' means, [n, 4, h, w], not scaled."""
+    """Means of the latents, [n, 4, h, w], not scaled."""
     chunks = np.array_split(np.arange(len(scenes)), max(1, len(scenes) // 4))
     return torch.cat(
         [vae.encode(scenes.for_vae(chunk)).latent_dist.mean for chunk in track(chunks, "latents", len(chunks))]
@@ -199,7 +199,7 @@ def latents(vae: AutoencoderKL, scenes: Scenes) -> Tensor:
 
 
 def new_tokenizer(scenes: Scenes, merges: int = 420) -> CLIPTokenizer:
-    """Byte-pair encoding of the kitchen's captions and sentences in CLIP's form."""
+    """A CLIP tokenizer with byte pairs learned from the kitchen's captions and sentences."""
     random = numpy_generator(SEED, "tokenizer")
     texts = scenes.captions(np.arange(len(scenes)), random) + [step.sentence for step in scenes.steps]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -217,25 +217,26 @@ def new_tokenizer(scenes: Scenes, merges: int = 420) -> CLIPTokenizer:
 
 
 def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes: Scenes, steps: int, key: str) -> None:
-    """Contrastive, with runs of four scenes in a batch, often of one recipe, so that it must tell what came in between.
+    """Train on a contrastive loss and a reconstruction loss.
 
-    A contrastive loss asks of the class token alone, and only for what tells one scene from 127 others. CLIP's image
-    tokens say far more after 400 million pictures; these learn it from a second loss: their mean gives the picture,
-    16 pixels wide, through a linear layer that is then thrown away.
+    A batch holds runs of four scenes, often of one recipe, so that CLIP must tell successive steps apart. The
+    contrastive loss trains the class token only, and only on what distinguishes a scene from 127 others. CLIP's image
+    tokens say far more after 400 million images. Here they learn it from the second loss: a linear layer, which is then
+    discarded, reconstructs the image at 16 pixels from their mean.
 
     Args:
         clip: trained in place.
-        tokenizer: of its texts: captions, and now and then the step's sentence.
-        pixels: the scenes as the CLIP takes them, [n, 3, h, w].
-        scenes: what is seen.
+        tokenizer: of its texts, which are captions and sometimes the step's sentence.
+        pixels: the scenes as CLIP's input, [n, 3, h, w].
+        scenes: the scenes.
         steps: optimizer steps.
-        key: what this CLIP's randomness hangs on.
+        key: seeds this CLIP's random numbers.
     """
-    pictures = F.adaptive_avg_pool2d(pixels, 16).flatten(1)  # [n, 768]
-    pictures = pictures - pictures.mean(0)
-    pictures /= pictures.std()
+    targets = F.adaptive_avg_pool2d(pixels, 16).flatten(1)  # [n, 768]
+    targets = targets - targets.mean(0)
+    targets /= targets.std()
     with seeded(SEED, key, "reconstruct"):
-        reconstruct = torch.nn.Linear(clip.config.vision_config.hidden_size, pictures.shape[1])
+        reconstruct = torch.nn.Linear(clip.config.vision_config.hidden_size, targets.shape[1])
     trained = torch.nn.ModuleList([clip, reconstruct])
     optimizer, rate = _optimizer(trained, 1e-3, steps, decay=0.05)
     for step in track(range(steps), key, steps):
@@ -245,21 +246,23 @@ def train_clip(clip: CLIPModel, tokenizer: CLIPTokenizer, pixels: Tensor, scenes
         texts = scenes.captions(chosen, random)
         for index in np.flatnonzero(random.random(len(chosen)) < 0.2):
             texts[index] = scenes.steps[chosen[index]].sentence
-        seen = pixels[chosen]
-        shape = (len(seen), 1, 1, 1)
-        blurred = F.avg_pool2d(seen, 3, 1, 1, count_include_pad=False)
-        seen = seen.lerp(blurred, torch.from_numpy(random.random(shape)).float())
-        seen = seen + 0.15 * random.random() * torch.randn(seen.shape, generator=generator(SEED, key, step))
-        output = clip(pixel_values=seen, **_tokens(tokenizer, texts))
-        logits, same = output.logits_per_image, torch.arange(len(seen))
+        augmented = pixels[chosen]
+        shape = (len(augmented), 1, 1, 1)
+        blurred = F.avg_pool2d(augmented, 3, 1, 1, count_include_pad=False)
+        augmented = augmented.lerp(blurred, torch.from_numpy(random.random(shape)).float())
+        augmented = augmented + 0.15 * random.random() * torch.randn(
+            augmented.shape, generator=generator(SEED, key, step)
+        )
+        output = clip(pixel_values=augmented, **_tokens(tokenizer, texts))
+        logits, same = output.logits_per_image, torch.arange(len(augmented))
         contrastive = (F.cross_entropy(logits, same) + F.cross_entropy(logits.T, same)) / 2
         reconstructed = reconstruct(output.vision_model_output.last_hidden_state.mean(1))
-        loss = contrastive + RECONSTRUCTION * F.mse_loss(reconstructed, pictures[chosen])
+        loss = contrastive + RECONSTRUCTION * F.mse_loss(reconstructed, targets[chosen])
         _descend(loss, trained, optimizer, rate)
 
 
 def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
-    """Padded and truncated; padding isn't masked, as in Stable Diffusion."""
+    """Token ids, padded and truncated; the padding is not masked, as in Stable Diffusion."""
     return {"input_ids": tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids}
 
 
@@ -267,17 +270,17 @@ def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
 
 
 class Conditions:
-    """What the UNet is given: captions, as Stable Diffusion was, and every other step a few dense tokens.
+    """The UNet's conditions: captions, as in Stable Diffusion, and in every other step a few dense tokens.
 
-    A fuser's condition is a few tokens that no words make. So that the UNet can draw from their like, it learns from
-    the principal components of the picture's own latents too, blurred by noise: what a fuser could know of a picture
-    that is still to be drawn. No picture is ever given another one's, least of all the one's before it.
+    A fuser makes a few dense tokens that correspond to no words. To prepare the UNet for them, it is also trained on
+    the principal components of the image's own latents with noise added: this is what a fuser could know about an image
+    that is still to be generated. No image is conditioned on another image's latents, so never on the previous one's.
 
     Args:
         encoder, tokenizer: the frozen text encoder.
-        scenes: what is seen.
+        scenes: the scenes.
         scaled: their scaled latents, [n, 4, h, w].
-        tokens: how many dense ones.
+        tokens: number of dense tokens.
     """
 
     def __init__(
@@ -288,7 +291,7 @@ class Conditions:
         self.dense = principal_components(scaled, tokens * width).unflatten(1, (tokens, width))  # [n, 3, e]
 
     def __call__(self, step: int, chosen: np.ndarray, random: np.random.Generator) -> Tensor:
-        """Of the chosen scenes, [b, t, e] or [b, 3, e]; a tenth of the captions is dropped."""
+        """Conditions of the chosen scenes, [b, t, e] or [b, 3, e]; a tenth of the captions is dropped."""
         if step % 2:
             texts = [text if random.random() > 0.1 else "" for text in self.scenes.captions(chosen, random)]
             return encode_sentences(self.encoder, self.tokenizer, texts)[0]
@@ -298,10 +301,10 @@ class Conditions:
 
 
 def principal_components(scaled: Tensor, count: int) -> Tensor:
-    """The first principal components of latents [n, 4, h, w], float32 [n, count], the larger ones toned down.
+    """The first principal components of latents [n, 4, h, w], float32 [n, count], with the larger ones damped.
 
-    With s_k the standard deviation of component k, component k is divided by sqrt(s_k); then all are divided by their
-    common standard deviation. Fewer scenes than components: the rest is 0.
+    Component k is divided by sqrt(s_k), where s_k is its standard deviation; then all components are divided by their
+    common standard deviation. Components beyond the number of scenes are 0.
     """
     flat = scaled.flatten(1)
     with seeded(SEED, "components"):
@@ -319,13 +322,13 @@ def train_unet(
     conditions: Conditions,
     steps: int,
 ) -> None:
-    """Denoising, each picture under its condition; the average of the weights is kept.
+    """Train on the denoising loss; the moving average of the weights is kept.
 
     Args:
         unet: trained in place.
         scheduler: the noise schedule.
         scaled: the scenes' scaled latents, [n, 4, h, w].
-        conditions: of the scenes.
+        conditions: the conditions of the scenes.
         steps: optimizer steps.
     """
     optimizer, rate = _optimizer(unet, 1e-3, steps, decay=0.01)
@@ -366,7 +369,7 @@ def _descend(loss: Tensor, network: torch.nn.Module, optimizer, rate) -> None:
     rate.step()
 
 
-# --- all of it
+# --- everything
 
 
 def read_configs(vocabulary: int) -> dict[str, dict[str, Any]]:
@@ -380,7 +383,7 @@ def read_configs(vocabulary: int) -> dict[str, dict[str, Any]]:
 
 
 def _digest(*options: int) -> str:
-    """Stands for the options and the code: parts made by other code or with other options are not taken for these."""
+    """A hash of the options and the code: networks made otherwise are not mistaken for these."""
     kitchen = sorted(Path(recipes.__file__).parent.rglob("*.py"))
     called = (Path(module.__file__) for module in (networks_module, schedule, images, randomness, untrained))
     files = [Path(__file__), *sorted(CONFIGS.rglob("*.json")), *kitchen, *called]
@@ -389,13 +392,13 @@ def _digest(*options: int) -> str:
 
 def main(
     out: Annotated[Path, typer.Option(help="folder of backbone/ and encoder/")] = Path("recipevis/kitchen/networks"),
-    work: Annotated[Path, typer.Option(help="folder of finished parts, which are kept")] = Path("build/kitchen"),
+    work: Annotated[Path, typer.Option(help="folder of finished networks, which are kept")] = Path("build/kitchen"),
     recipe_count: Annotated[int, typer.Option("--recipes", help="recipes to render")] = 1000,
     vae_steps: Annotated[int, typer.Option(help="optimizer steps of the VAE")] = 2400,
     clip_steps: Annotated[int, typer.Option(help="optimizer steps of each CLIP")] = 800,
     unet_steps: Annotated[int, typer.Option(help="optimizer steps of the UNet")] = 5500,
 ) -> None:
-    """Pretrain the networks and write them as fp16 safetensors."""
+    """Pretrain the networks and save them as fp16 safetensors."""
     options = (recipe_count, vae_steps, clip_steps, unet_steps)
     work = work / _digest(*options)
     scenes = Scenes.of_recipes(SEED, recipe_count)
@@ -405,7 +408,7 @@ def main(
     scheduler = DDPMScheduler.from_config(configs["scheduler"])
 
     def part(name: str, train_it: Callable[[torch.nn.Module], None], kind: str) -> torch.nn.Module:
-        """A network that was trained before, or a new one after its training."""
+        """A network: loaded if it is finished, else trained and saved."""
         file = work / f"{name}.safetensors"
         with seeded(SEED, name):
             network = untrained.make_networks(configs)[kind]
@@ -420,7 +423,7 @@ def main(
         return network.eval()
 
     def train(clip: CLIPModel, scenes: Scenes, name: str) -> None:
-        pixels = processor(list(scenes.pictures), return_tensors="pt").pixel_values
+        pixels = processor(list(scenes.images), return_tensors="pt").pixel_values
         train_clip(clip, tokenizer, pixels, scenes, clip_steps, name)
 
     def whole_vae(vae: torch.nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Bring the frozen and the initial networks into `models/backbone/`, and the second CLIP into `models/encoder/`."""
+"""Write the frozen and the initial networks to `models/backbone/`, and the second CLIP to `models/encoder/`."""
 
 from pathlib import Path
 
@@ -8,11 +8,11 @@ from recipevis.config import Config
 from stages import publish, run, work_folder
 
 
-def main(parameters: Config) -> None:
-    """Make both folders beside, then move them to the stage's outputs."""
-    evaluate = parameters.evaluate
+def main(config: Config) -> None:
+    """Write both folders in the work folder, then publish them."""
+    evaluate = config.evaluate
     with work_folder("backbone") as work:
-        make(parameters.backbone, work / "backbone")
+        make(config.backbone, work / "backbone")
         fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
         publish("backbone", work / "backbone", Path("models/backbone"))
         publish("backbone", work / "encoder", Path("models/encoder"))

@@ -1,6 +1,6 @@
-"""The paper's configuration at its published sizes, on untrained networks: embed, train with L_cyc, draw.
+"""The paper's configuration on untrained networks of the published shapes: embed, train with L_cyc, generate.
 
-What can be proved without the weights: that every shape fits, and that it fits into memory at batch 1.
+Without the weights this shows that every shape fits, and that batch 1 fits into memory.
 """
 
 import gc
@@ -54,15 +54,15 @@ def table(paper, tmp_path_factory) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=["subset", "sentence", "image", "previous_image"])
 
 
-def test_weights_are_as_many_as_published():
-    """Counted on the meta device: nothing is allocated. UNet: 859,520,964, as in Stable Diffusion v1-4."""
+def test_the_number_of_weights_is_the_published_one():
+    """Counted on the meta device, where nothing is allocated."""
     with torch.device("meta"):
         networks = untrained.make_networks(untrained.read(SHAPES))
     weights = {name: sum(w.numel() for w in network.parameters()) for name, network in networks.items()}
     assert weights == {"unet": 859_520_964, "vae": 83_653_863, "text_encoder": 123_060_480, "clip": 427_616_513}
 
 
-def test_embeds_trains_and_draws(paper, backbone_folder, table, tmp_path):
+def test_it_embeds_trains_and_generates(paper, backbone_folder, table, tmp_path):
     backbone = Backbone(backbone_folder)
     assert fuser_shapes(backbone_folder, backbone_folder / "clip", paper.condition_tokens) == Shapes(
         77, 768, 257, 1024, 3, 768
@@ -75,7 +75,7 @@ def test_embeds_trains_and_draws(paper, backbone_folder, table, tmp_path):
     assert cache.latent_mean.shape[1:] == cache.latent_logvar.shape[1:] == (4, 32, 32)
     assert cache.text_projected.shape[1:] == (768,)
 
-    kept = {"dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}  # so that the one sample takes part
+    kept = {"dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}  # so that L_cyc is computed on the one sample
     settings = paper.train.model_copy(update={"batch_size": 1, "validation_images": 1, "precision": "fp32"} | kept)
     cycle = paper.cycle.model_copy(update={"max_amplification": None})
     conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 64}, paper.condition_tokens, 0)

@@ -11,6 +11,8 @@ from recipevis.backbone.base import make
 from recipevis.backbone.encoder import fetch_encoder
 from recipevis.config import load
 from recipevis.model.networks import Backbone
+from recipevis.model.schedule import load_scheduler
+from recipevis.model.shapes import fuser_shapes
 from scripts import pretrain_kitchen as script
 from tests.conftest import ROOT
 
@@ -24,20 +26,22 @@ def made(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_its_networks_are_a_backbone_and_an_encoder(made, tmp_path):
     folder = {"source": "folder", "folder": str(made / "out" / "backbone")}
     make(load(ROOT / "params.yaml").backbone.model_copy(update=folder), tmp_path / "backbone")
     fetch_encoder(str(made / "out" / "encoder"), None, tmp_path / "encoder")
     backbone = Backbone(tmp_path / "backbone")
-    assert backbone.shapes(3).text_tokens == 40
-    assert backbone.scheduler.config.prediction_type == "v_prediction"
-    assert backbone.scheduler.config.timestep_spacing == "trailing"
+    assert fuser_shapes(backbone.folder, backbone.folder / "clip", 3).text_tokens == 40
+    schedule = load_scheduler(backbone.folder / "scheduler").config
+    assert (schedule.prediction_type, schedule.timestep_spacing) == ("v_prediction", "trailing")
     own = backbone.clip.text_model.state_dict()
     assert all(torch.equal(weight, own[name]) for name, weight in backbone.text_encoder.state_dict().items())
     measuring = CLIPModel.from_pretrained(tmp_path / "encoder").text_model.state_dict()
     assert any(not torch.equal(weight, own[name]) for name, weight in measuring.items())
 
 
+@pytest.mark.slow
 def test_a_finished_part_is_kept_and_the_rest_is_the_same(made, monkeypatch):
     files = sorted((made / "out").rglob("*.safetensors"))
     before = [file.read_bytes() for file in files]
@@ -53,11 +57,11 @@ def test_a_new_vae_passes_colours_through():
     script.pass_colours_through(vae)
     scenes = script.Scenes.of_recipes(5, 4)
     with torch.no_grad():
-        true = scenes.for_vae(np.arange(4))
-        drawn = vae.decode(vae.encode(true).latent_dist.mean).sample
-    for channel in range(3):  # up to an offset that is soon learned
-        seen, wanted = (F.avg_pool2d(x, 8)[:, channel].flatten() for x in (drawn, true))
-        assert torch.corrcoef(torch.stack([seen, wanted]))[0, 1] > 0.95  # at random 0 to 0.5
+        images = scenes.for_vae(np.arange(4))
+        decoded = vae.decode(vae.encode(images).latent_dist.mean).sample
+    for channel in range(3):  # up to an offset, which is soon learned
+        colours = torch.stack([F.avg_pool2d(x, 8)[:, channel].flatten() for x in (decoded, images)])
+        assert torch.corrcoef(colours)[0, 1] > 0.95  # at random 0 to 0.5
 
 
 @torch.no_grad()
@@ -80,7 +84,7 @@ def test_standardised_latents_decode_to_the_same_picture():
     )
 
 
-def test_the_dense_condition_is_the_pictures_own_and_blurred(made):
+def test_the_dense_condition_is_the_images_own_and_noisy():
     scenes, scaled = script.Scenes.of_recipes(5, 12), torch.randn(50, 4, 8, 8)
     tokenizer = script.new_tokenizer(scenes)
     encoder = untrained.make_networks(script.read_configs(len(tokenizer)))["text_encoder"]
@@ -109,8 +113,9 @@ def test_principal_components_keep_their_order_and_deviate_by_one():
     assert not script.principal_components(mixed[:3].view(3, 1, 2, 3), 5)[:, 3:].any()
 
 
-def test_the_schedule_ends_in_noise_and_leaves_little_of_most_pictures(made):
-    signal = Backbone(made / "out" / "backbone").scheduler.alphas_cumprod.sqrt()
+@pytest.mark.slow
+def test_the_schedule_ends_in_noise_and_leaves_little_of_most_images(made):
+    signal = load_scheduler(made / "out" / "backbone" / "scheduler").alphas_cumprod.sqrt()
     assert signal[-1] < 1e-4
     assert (signal < 0.2).float().mean() > 0.5
 
