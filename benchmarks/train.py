@@ -39,6 +39,7 @@ from PIL import Image
 from torch.utils.flop_counter import FlopCounterMode
 
 from recipevis import images
+from recipevis.backbone import kitchen, random, untrained
 from recipevis.cli.fusers import count_all
 from recipevis.cli.probe import peak_gib
 from recipevis.config import FUSERS, Config, load
@@ -48,7 +49,6 @@ from recipevis.data.frames import square
 from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import Shapes, select_options
 from recipevis.model import schedule
-from recipevis.model.backbone import kitchen, random, untrained
 from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.model.shapes import clip_configuration, fuser_shapes, latent_shape, read_configuration

@@ -8,10 +8,10 @@ import requests
 import torch
 from typer.testing import CliRunner
 
+from recipevis.backbone import hub
 from recipevis.cli import doctor
 from recipevis.cli.main import app
 from recipevis.core.findings import Finding
-from recipevis.model.backbone import hub
 
 
 def found(parameters) -> dict[str, Finding]:
