@@ -29,14 +29,17 @@ STAGE_EXEMPT = {
     "annotations": ["recipevis.data.ffmpeg", "recipevis.kitchen.drawing"],
     # These only find a video, or fetch it again; data/videos.csv says which video it is.
     "frames": ["recipevis.data.store", "recipevis.data.sources"],
-    # Only the source's licence is read, and the pipeline is saved, not called.
+    # Only the sources' licences are read, and the pipeline is saved, not called.
     "package": [
         "recipevis.data.ffmpeg",
         "recipevis.data.tables.recipes",
         "recipevis.images",
         "recipevis.kitchen",
         "recipevis.sampling.guidance",
+        "recipevis.randomness",
     ],
+    # Only whether the backbone is untrained is read.
+    "report": ["recipevis.backbone"],
 }
 STAGE_EXEMPT_KEYS = {"frames": {"dataset.source", "dataset.videos_dir", "dataset.url", "download.format"}}
 REPORTING = {"report", "package"}  # for all other stages `recipevis.report` is exempt: it shows results

@@ -73,8 +73,8 @@ class Hub(Source):
         is_known = _STABLE_DIFFUSION_1.fullmatch(diffusion)
         return Licences(
             model="creativeml-openrail-m" if is_known else "other",
-            stable_diffusion="CreativeML OpenRAIL-M" if is_known else "see its page",
-            clip="MIT" if _OPENAI_CLIP.fullmatch(clip) else "see its page",
+            stable_diffusion="CreativeML OpenRAIL-M" if is_known else "see its page on the hub",
+            clip="MIT" if _OPENAI_CLIP.fullmatch(clip) else "see its page on the hub",
         )
 
     def _models(self) -> tuple[HubModelConfig, HubModelConfig]:

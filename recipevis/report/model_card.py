@@ -2,7 +2,6 @@
 
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,25 +9,11 @@ from typing import Any
 import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
+from recipevis.backbone.base import source_class
 from recipevis.config import describe
 from recipevis.core import files
 
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
-_APACHE = "Apache-2.0"
-_FOLDER = "see the folder's own licence"
-_HUB = "see its page on the hub"
-# By the backbone's source: the model's licence as the hub's key, then those of Stable Diffusion and CLIP in words.
-_BACKBONE_LICENCES = {
-    "kitchen": ("apache-2.0", _APACHE, _APACHE),
-    "random": ("apache-2.0", "untrained", "untrained"),
-    "folder": ("other", _FOLDER, _FOLDER),
-    "hub": ("other", _HUB, _HUB),
-}
-# Ids on the hub whose licence is known.
-_STABLE_DIFFUSION_1 = re.compile(r"(CompVis|runwayml|sd-legacy|stable-diffusion-v1-5)/stable-diffusion-v1-[1-5]")
-_OPENAI_CLIP = re.compile(r"openai/clip-vit-\w+-patch\d+(-336)?")
-_KITCHEN_RECIPE = ["place a red bowl on the blue counter", "add tomatoes to the bowl"]  # in the toy kitchen's words
-_RECIPE = ["chop the onions", "fry the onions in the pan"]
 _TRAINING = {
     "steps": "optimizer steps",
     "loss": "mean over the last 100 steps: squared error of the prediction, plus `cycle.weight` times L_cyc",
@@ -67,13 +52,14 @@ def write(
     """
     inputs = [name for name, used in (("the step's sentence", uses_text), ("the previous image", uses_image)) if used]
     base = [name.partition("@")[0] for name in (backbone["stable_diffusion"], backbone["clip"])]
-    licence, *licences = _licences(backbone["source"], *base)
+    source = source_class(backbone["source"])
+    licence, *licences = source.licences(backbone)
     data = ModelCardData(
         license=licence,
         library_name="diffusers",
         pipeline_tag="text-to-image",
         tags=["recipevis", "image-sequence-generation"],
-        base_model=base if backbone["source"] == "hub" else None,
+        base_model=base if source.on_hub else None,
     )
     described = describe()
     card = ModelCard.from_template(
@@ -81,7 +67,7 @@ def write(
         template_path=str(_TEMPLATE),
         fuser=parameters["fuser"],
         inputs=" and ".join(inputs) if len(inputs) > 1 else f"{inputs[0]} alone",
-        recipe=json.dumps(_KITCHEN_RECIPE if backbone["source"] == "kitchen" else _RECIPE),
+        recipe=json.dumps(source.example),
         sampling=", ".join(f"`{name}={value:g}`" for name, value in sampling.items() if value is not None),
         backbone=backbone,
         licences=[*licences, dataset_licence],
@@ -107,16 +93,6 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     return f"{value:,}" if isinstance(value, int) else f"{value:#.4g}"
-
-
-def _licences(source: str, stable_diffusion: str, clip: str) -> tuple[str, str, str]:
-    """The model's licence as the hub's key; Stable Diffusion's and CLIP's in words."""
-    model, *parts = _BACKBONE_LICENCES[source]
-    if source == "hub" and _STABLE_DIFFUSION_1.fullmatch(stable_diffusion):
-        model, parts[0] = "creativeml-openrail-m", "CreativeML OpenRAIL-M"
-    if source == "hub" and _OPENAI_CLIP.fullmatch(clip):
-        parts[1] = "MIT"
-    return model, *parts
 
 
 def _as_yaml(value: Any) -> str:

@@ -14,6 +14,7 @@ import jinja2
 import pandas as pd
 from PIL import Image
 
+from recipevis.backbone.base import source_class
 from recipevis.core import files
 from recipevis.evaluation import metrics, rows
 from recipevis.report import contact_sheet
@@ -73,6 +74,7 @@ def page(
     return environment.get_template("page.html").render(
         experiment=experiment,
         backbone={name.replace("_", " "): value for name, value in experiment["backbone"].items()},
+        untrained=source_class(experiment["backbone"]["source"]).untrained,
         training=training,
         headline=headline,
         tiles=[_tile(result["rows"], metric) for metric in shown if metric.headline],

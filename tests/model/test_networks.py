@@ -10,7 +10,7 @@ from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
 from recipevis.backbone import hub, kitchen
-from recipevis.backbone.base import make, source_class, source_of
+from recipevis.backbone.base import make, source_of
 from recipevis.backbone.encoder import fetch_encoder
 from recipevis.config import BackboneConfig, HubModelConfig, load
 from recipevis.core import files
@@ -276,22 +276,16 @@ def test_shapes_of_the_hubs_networks_are_known_once_they_are_fetched(tmp_path, m
     assert source_of(of_hub("a" * 40, "c" * 40)).configurations() is None
 
 
-@pytest.mark.parametrize(
-    ("source", "diffusion", "licence"),
-    [
-        ("hub", "CompVis/stable-diffusion-v1-4@0", "creativeml-openrail-m"),
-        ("hub", "owner/name@0", "other"),
-        ("folder", "mine", "other"),
-        ("kitchen", "kitchen", "apache-2.0"),
-        ("random", "random", "apache-2.0"),
-    ],
-)
-def test_a_source_carries_its_licence(source, diffusion, licence):
-    origin = {"source": source, "stable_diffusion": diffusion, "clip": "openai/clip-vit-large-patch14@0"}
-    licences = source_class(source).licences(origin)
-    assert licences.model == licence
-    if source == "hub":
-        assert licences.clip == "MIT"
+# --- every source
+
+
+@pytest.mark.parametrize("name", BackboneConfig.model_fields["source"].annotation.__args__)
+def test_a_source_is_found_by_its_name_and_describes_itself(name, tmp_path):
+    source = source_of(settings(source=name, folder=str(tmp_path)))
+    origin = source.origin()
+    assert origin["source"] == name
+    assert all(source.licences(origin))
+    assert source.untrained == (name == "random")
 
 
 # --- kitchen and the second CLIP

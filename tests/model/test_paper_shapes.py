@@ -75,7 +75,7 @@ def test_it_embeds_trains_and_generates(paper, backbone_folder, table, tmp_path)
     assert cache.latent_mean.shape[1:] == cache.latent_logvar.shape[1:] == (4, 32, 32)
     assert cache.text_projected.shape[1:] == (768,)
 
-    kept = {"dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}  # so that L_cyc is computed on the one sample
+    kept = {"dropout_text": 0.0, "dropout_image": 0.0, "dropout_both": 0.0}  # L_cyc needs the sentence
     settings = paper.train.model_copy(update={"batch_size": 1, "validation_images": 1, "precision": "fp32"} | kept)
     cycle = paper.cycle.model_copy(update={"max_amplification": None})
     conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 64}, paper.condition_tokens, 0)

@@ -171,8 +171,3 @@ def test_the_kitchen_model_has_the_projects_licence(card):
     made = card(KITCHEN, "kitchen")
     assert made.data.license == "apache-2.0"
     assert made.data.base_model is None
-
-
-def test_every_source_of_a_backbone_has_its_licences():
-    sources = config.BackboneConfig.model_fields["source"].annotation.__args__
-    assert model_card._BACKBONE_LICENCES.keys() == set(sources)
