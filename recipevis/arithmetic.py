@@ -1,9 +1,9 @@
-"""CPU settings that make the same digits on every x86-64 CPU with AVX2, also beside a busy neighbour.
+"""CPU settings for the same digits on every x86-64 CPU with AVX2, and for speed beside busy processes.
 
-Sums are rounded in the order in which they are added, and that order depends on the number of threads and on the
-instruction set that each library picks for the CPU it finds. So both are fixed: one thread a computation (independent
-pieces run side by side instead, see `execution`), AVX2 in ATen, oneDNN and MKL. One thread also never waits for another
-at a barrier, which makes two of them 5 to 10 times slower beside a busy process.
+Rounding depends on the order in which numbers are added, and that order on the number of threads and on the instruction
+set that a library picks for the CPU. Both are fixed: one thread a computation (independent pieces run side by side, see
+`core.parallel`), and AVX2 in ATen, oneDNN and MKL. One thread never waits for another at a barrier either: beside a busy
+process, two threads take 5 to 10 times as long.
 """
 
 import os
@@ -19,14 +19,14 @@ SETTINGS = {
 
 
 def fix() -> None:
-    """Set what the environment leaves open. Call it before torch is imported: the libraries read it when they load."""
+    """Set the variables that the environment doesn't set. Call it before torch is imported, which reads them."""
     for name, value in SETTINGS.items():
         if name == "OMP_NUM_THREADS" or _has_avx2():
             os.environ.setdefault(name, value)
 
 
 def _has_avx2() -> bool:
-    """Whether this is an x86-64 CPU with AVX2, as all have since about 2015."""
+    """Whether this is an x86-64 CPU with AVX2, as nearly all are since 2015."""
     if platform.machine().lower() not in ("x86_64", "amd64"):
         return False
     about = Path("/proc/cpuinfo")

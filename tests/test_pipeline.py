@@ -1,4 +1,4 @@
-"""The whole pipeline on tiny networks: what it writes, what it reruns, and that a kill at any moment changes nothing."""
+"""The whole pipeline on tiny networks: what it writes, what it reruns, and that a kill changes nothing."""
 
 import json
 import os
@@ -39,8 +39,8 @@ MINI = {
     "evaluate.resamples": 100,
 }
 
-# sitecustomize.py, to be put on PYTHONPATH. It counts a stage's file operations below its project and its home, and kills
-# the process group at one of them. A file that was about to be written is then there, empty.
+# sitecustomize.py, to be put on PYTHONPATH. It counts a stage's file operations below its project and its home, and
+# kills the process group at one of them. A file that was about to be written is then there, empty.
 INTERRUPT = """
 import atexit, os, signal, sys
 

@@ -1,4 +1,4 @@
-"""By hand, `make soak`: SIGKILLs at random moments of `download`, `frames` and `train` change no byte they leave."""
+"""`make soak`: SIGKILLs at random moments of `download`, `frames` and `train` change no byte of their outputs."""
 
 import json
 import os
@@ -25,7 +25,7 @@ STEPS = [{"segment": [start, start + 2], "id": start, "sentence": f"step {start}
 
 @pytest.fixture
 def server(tmp_path):
-    """Videos of eight seconds, with noise, so that a frame takes its time."""
+    """A server with videos of noise, whose frames take long to decode."""
     pictures = np.random.default_rng(0).integers(0, 255, (80, 240, 320, 3), dtype=np.uint8)
     for name, count in (("whole", 80), ("short", 8)):
         ffmpeg.write(tmp_path / f"{name}.mp4", pictures[:count], rate=5)
@@ -38,13 +38,13 @@ def server(tmp_path):
 
 
 class Run:
-    """A copy of the project and a home of its own, whose stages can be killed."""
+    """A copy of the project with a home of its own, whose stages can be killed."""
 
     def __init__(self, folder: Path, home: Path):
         self.folder, self.home = folder, home
 
     def stage(self, name: str, kill_after_s: float | None = None) -> bool:
-        """Run a stage; whether it was killed before it ended."""
+        """Run a stage and return whether it was killed before it ended."""
         environment = {**os.environ, "RECIPEVIS_HOME": str(self.home), "DVC_ROOT": str(self.folder)}
         process = subprocess.Popen(
             [sys.executable, "-m", f"stages.{name}"],
@@ -68,7 +68,7 @@ class Run:
         return {path.relative_to(self.folder).as_posix(): path.read_bytes() for path in files}
 
     def forget(self, stage: str) -> None:
-        """As before the stage: its outputs, and what it has in the home, are gone."""
+        """Remove a stage's outputs, and its videos from the home."""
         for path in {"download": ["data/videos.csv"], "frames": ["data/frames", "data/frames.csv"]}[stage]:
             target = self.folder / path
             shutil.rmtree(target) if target.is_dir() else target.unlink(missing_ok=True)
@@ -111,7 +111,7 @@ def test_kills_at_random_moments_change_nothing(server, tmp_path, copy_project):
             server.asked.clear()
             if killed.stage(stage, kill_after_s=dice.uniform(1.5, longest_s)):
                 kills += 1
-            else:  # it came to its end: the next kills hit it from its beginning on
+            else:  # it finished: kill it earlier from now on
                 longest_s = max(3.0, longest_s * 0.8)
                 killed.forget(stage)
         killed.stage(stage)
@@ -130,17 +130,17 @@ def test_kills_of_a_training_change_no_bit(tmp_path, copy_project):
     killed = Run(tmp_path / "killed" / "project", tmp_path / "killed" / "home")
     calm.stage("train")
 
-    dice, kills, goes_on = random.Random(1), 0, 0
-    model = killed.folder / "models/recipevis"
+    dice, kills, resumed = random.Random(1), 0, 0
+    model = killed.folder / "models/trained"
     while kills < TRAINING_KILLS:
         begun = {path.name for path in killed.home.glob("work/train/*/checkpoint-*")}
         if killed.stage("train", kill_after_s=dice.uniform(4, 14)):
             kills += 1
-            goes_on += bool(begun)
+            resumed += bool(begun)
         else:
-            assert weights(model) == weights(calm.folder / "models/recipevis")
+            assert weights(model) == weights(calm.folder / "models/trained")
             shutil.rmtree(model)
             shutil.rmtree(killed.home / "work")
     killed.stage("train")
-    assert goes_on > TRAINING_KILLS / 4
-    assert weights(model) == weights(calm.folder / "models/recipevis")
+    assert resumed > TRAINING_KILLS / 4
+    assert weights(model) == weights(calm.folder / "models/trained")
