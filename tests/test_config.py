@@ -1,4 +1,3 @@
-import re
 from pathlib import Path
 
 import pytest
@@ -86,13 +85,13 @@ def test_numbers_are_read_as_yaml_1_2(changed):
 
 
 @pytest.mark.parametrize(
-    ("values", "told"),
+    ("values", "named"),
     [
         ({"fuser": "concatt"}, ["fuser", "'concatt'", *FUSERS]),
         ({"fuser": None}, ["fuser", "None", "string"]),
-        ({"fuser_hidden": "wide"}, ["fuser_hidden = 'wide': must be an integer of at least 1, or 'matched'"]),
-        ({"fuser_hidden": 0}, ["fuser_hidden = 0: must be an integer of at least 1, or 'matched'"]),
-        ({"seed": -1}, ["seed", "-1", "greater than or equal to 0"]),
+        ({"fuser_hidden": "wide"}, ["fuser_hidden", "'wide'", "'matched'"]),
+        ({"fuser_hidden": 0}, ["fuser_hidden", "0", "'matched'"]),
+        ({"seed": -1}, ["seed", "-1", "0"]),
         ({"seed": True}, ["seed", "True", "integer"]),
         ({"device": "gpu"}, ["device", "'gpu'", "cuda"]),
         ({"dataset__source": "vimeo"}, ["dataset.source", "'vimeo'", "kitchen", "local", "youtube"]),
@@ -103,70 +102,70 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"dataset__kitchen__training_videos": 0}, ["dataset.kitchen.training_videos", "0", "1"]),
         ({"download__pause_s": [5]}, ["download.pause_s", "[5]", "2"]),
         ({"download__pause_s": [5, -1]}, ["download.pause_s.1", "-1", "0"]),
-        ({"download__pause_s": [10, 5]}, ["download.pause_s", "[10.0, 5.0]", "first"]),
+        ({"download__pause_s": [10, 5]}, ["download.pause_s", "[10.0, 5.0]"]),
         ({"sample__steps": 1001}, ["sample.steps", "1001", "1000"]),
         ({"frames__pixels": 8}, ["frames.pixels", "8", "16"]),
-        ({"frames__pixels": 100}, ["frames.pixels", "100", "multiple of 8"]),
+        ({"frames__pixels": 100}, ["frames.pixels", "100", "8"]),
         ({"frames__pixels": 64.0}, ["frames.pixels", "64.0", "integer"]),
         ({"frames__blank": "grey"}, ["frames.blank", "'grey'", "'white'", "'black'"]),
         ({"backbone__source": "folder"}, ["backbone.folder", "empty", "'folder'"]),
         ({"backbone__clip__revision": "main"}, ["backbone.clip.revision", "'main'", "[0-9a-f]{40}"]),
         ({"backbone__random": "large"}, ["backbone.random", "'large'", "tiny", "stable-diffusion-v1-4"]),
-        ({"train__steps": -1}, ["train.steps", "-1", "greater than or equal to 0"]),
+        ({"train__steps": -1}, ["train.steps", "-1", "0"]),
         ({"train__steps": "many"}, ["train.steps", "'many'", "integer"]),
-        ({"train__learning_rate": 0}, ["train.learning_rate", "0", "greater than 0"]),
-        ({"train__learning_rate": float("nan")}, ["train.learning_rate", "nan", "finite"]),
-        ({"train__dropout_text": 1.5}, ["train.dropout_text", "1.5", "less than or equal to 1"]),
-        ({"train__dropout_text": 0.5, "train__dropout_both": 0.6}, ["train.dropout_text", "1.15", "at most 1"]),
-        ({"train__accumulation": 3}, ["train.accumulation = 3 and processes = 1", "must divide batch_size = 16"]),
-        ({"train__ema": 1}, ["train.ema", "1", "less than 1"]),
+        ({"train__learning_rate": 0}, ["train.learning_rate", "0"]),
+        ({"train__learning_rate": float("nan")}, ["train.learning_rate", "nan"]),
+        ({"train__dropout_text": 1.5}, ["train.dropout_text", "1.5", "1"]),
+        ({"train__dropout_text": 0.5, "train__dropout_both": 0.6}, ["train.dropout_text", "1.15", "1"]),
+        ({"train__accumulation": 3}, ["train.accumulation", "3", "batch_size = 16"]),
+        ({"train__ema": 1}, ["train.ema", "1"]),
         ({"train__precision": "fp8"}, ["train.precision", "'fp8'", "'bf16'"]),
-        ({"cycle__max_amplification": 0}, ["cycle.max_amplification", "0", "greater than 0"]),
-        ({"sample__guidance": -1}, ["sample.guidance", "-1", "greater than or equal to 0"]),
+        ({"cycle__max_amplification": 0}, ["cycle.max_amplification", "0"]),
+        ({"sample__guidance": -1}, ["sample.guidance", "-1", "0"]),
         ({"evaluate__resamples": 10}, ["evaluate.resamples", "10", "100"]),
         ({"train": 5}, ["train", "5"]),
-        ({"fusser": "concat"}, ["fusser", "'concat'", "unknown", "fuser_hidden"]),
-        ({"train__step": 5}, ["train.step", "5", "unknown", "steps, batch_size"]),
+        ({"fusser": "concat"}, ["fusser", "'concat'", "fuser_hidden"]),
+        ({"train__step": 5}, ["train.step", "5", "steps, batch_size"]),
         ({"backbone__clip__name": 5}, ["backbone.clip.name", "5", "id, revision"]),
-        ({"removed": ["seed"]}, ["seed", "missing"]),
-        ({"removed": ["cycle"]}, ["cycle", "missing"]),
+        ({"removed": ["seed"]}, ["seed"]),
+        ({"removed": ["cycle"]}, ["cycle"]),
+        ({"fuser_options": {"heads": 4}}, ["fuser_options.heads", "4", "attend_to_image"]),
     ],
     ids=str,
 )
-def test_a_wrong_value_is_told_in_one_line(changed, values, told):
+def test_a_wrong_value_is_refused_in_one_line_that_names_it(changed, values, named):
     with pytest.raises(ParameterError) as caught:
         changed(**values)
     message = str(caught.value)
     assert "\n" not in message
-    assert message.partition("params.yaml: ")[2].startswith(told[0]), message
-    for part in told:
+    assert message.partition("params.yaml: ")[2].startswith(named[0]), message
+    for part in named:
         assert part in message, message
 
 
-def test_every_wrong_key_is_told(changed):
+def test_every_wrong_key_is_named(changed):
     with pytest.raises(ParameterError, match=r"seed = -1.*; train\.steps = -2"):
         changed(seed=-1, train__steps=-2)
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
-    [(b"fuser: [", "not YAML"), (b"\xff\xfe", "can't be read"), (b"", "the file = None"), (b"- 1\n", "the file")],
+    "content", [b"fuser: [", b"\xff\xfe", b"", b"- 1\n"], ids=["not YAML", "not UTF-8", "empty", "a list"]
 )
-def test_a_file_that_is_no_parameter_file(tmp_path, content, told):
+def test_a_file_that_is_no_parameter_file_is_refused(tmp_path, content):
     path = tmp_path / "params.yaml"
     path.write_bytes(content)
-    with pytest.raises(ParameterError, match=re.escape(told)) as caught:
+    with pytest.raises(ParameterError, match=r"params\.yaml") as caught:
         load(path)
     assert "\n" not in str(caught.value)
 
 
-def test_a_key_with_alternatives_is_told_once(changed):
+def test_a_key_with_alternatives_is_named_once(changed):
     with pytest.raises(ParameterError) as caught:
         changed(fuser_hidden="wide")
     assert str(caught.value).count("fuser_hidden") == 1
 
 
-def test_the_largest_and_the_smallest_that_pass(changed):
+def test_limits_are_allowed_values(changed):
     assert changed(sample__steps=1000).sample.steps == 1000
     assert changed(frames__pixels=16).frames.pixels == 16
     assert changed(download__pause_s=[5, 5]).download.pause_s == [5, 5]
@@ -186,6 +185,18 @@ def test_a_key_given_twice(tmp_path):
 
 def test_empty_is_none(changed):
     assert changed(train__fuser_learning_rate=None).train.fuser_learning_rate is None
+
+
+def test_dvc_sets_an_option_of_the_fuser(tmp_path):
+    """As `dvc exp run -S +fuser_options.heads=4` does; a value in braces is refused by DVC."""
+    from dvc.utils.hydra import apply_overrides
+
+    path = tmp_path / "params.yaml"
+    path.write_text((ROOT / "params.yaml").read_text())
+    apply_overrides(path, ["+fuser_options.heads=4"])
+    assert YAML(typ="safe").load(path.read_text())["fuser_options"] == {"heads": 4}
+    with pytest.raises(ParameterError, match=r"fuser_options\.heads"):
+        load(path)
 
 
 def test_matched_is_a_width(changed):
