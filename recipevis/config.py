@@ -312,6 +312,9 @@ def load(path: Path) -> Config:
     if parameters.fuser_options:
         from recipevis.fusers.base import check_options  # imports torch
 
+        for option in ("hidden", "residual"):
+            if option in parameters.fuser_options:
+                raise ParameterError(f"{path}: fuser_options.{option}: set fuser_{option} instead")
         try:
             check_options(parameters.fuser, parameters.fuser_options)
         except ParameterError as error:

@@ -130,6 +130,7 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"removed": ["seed"]}, ["seed"]),
         ({"removed": ["cycle"]}, ["cycle"]),
         ({"fuser_options": {"heads": 4}}, ["fuser_options.heads", "4", "attend_to_image"]),
+        ({"fuser_options": {"hidden": 4}}, ["fuser_options.hidden", "fuser_hidden"]),
     ],
     ids=str,
 )

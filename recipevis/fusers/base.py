@@ -162,9 +162,10 @@ def check_options(name: str, options: Mapping[str, Any]) -> dict[str, Any]:
     except ValidationError as error:
         problem = error.errors()[0]
         option = ".".join(map(str, problem["loc"]))
+        reason = "no such option" if problem["type"] == "extra_forbidden" else problem["msg"]
         known = ", ".join(declared.model_fields) or "none"
         raise ParameterError(
-            f"fuser_options.{option} = {problem['input']!r}: {problem['msg']}; {name} declares {known}"
+            f"fuser_options.{option} = {problem['input']!r}: {reason}; the options of {name} are {known}"
         ) from None
 
 
