@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
+import diffusers
 import numpy as np
+import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from safetensors import SafetensorError
 from transformers import (
@@ -17,6 +19,9 @@ from transformers import (
 from recipevis.errors import InputError
 from recipevis.model.configuration import clip_configuration, read_configuration
 from recipevis.model.schedule import load_scheduler
+
+transformers.utils.logging.disable_progress_bar()
+diffusers.utils.logging.disable_progress_bar()
 
 _NETWORKS = {"text_encoder": CLIPTextModel, "vae": AutoencoderKL, "unet": UNet2DConditionModel}
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from huggingface_hub.errors import StrictDataclassError
 from tokenizers.pre_tokenizers import ByteLevel
@@ -23,6 +24,8 @@ from transformers import CLIPConfig, CLIPImageProcessorPil, CLIPModel, CLIPTextC
 from recipevis.errors import InputError
 from recipevis.model.configuration import read_configuration
 from recipevis.randomness import seeded
+
+transformers.utils.logging.disable_progress_bar()
 
 _SEED = 0
 _FILES = {
