@@ -46,6 +46,7 @@ def make_exact(scheduler: DDPMScheduler) -> None:
         unscaled = DDPMScheduler.from_config(scheduler.config, rescale_betas_zero_snr=False)
         betas = rescale_zero_terminal_snr(unscaled.betas.double())
     scheduler.alphas_cumprod = torch.cumprod(1 - betas, dim=0)
+    scheduler.coefficients = {}  # sqrt(a) and sqrt(1 - a) by device: to copy them at each step would synchronise a GPU
 
 
 def add_noise(scheduler: DDPMScheduler, latents: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
@@ -88,9 +89,9 @@ def amplification(scheduler: DDPMScheduler, timesteps: Tensor) -> Tensor:
 
 def _coefficients(scheduler: DDPMScheduler, timesteps: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:
     """sqrt(a) and sqrt(1 - a), each float32 [b, 1, ...] with so many dimensions, on the timesteps' device."""
-    alphas = scheduler.alphas_cumprod
-    signal, sigma = (
-        table.float().to(timesteps.device)[timesteps].view(-1, *[1] * (dimensions - 1))
-        for table in (alphas.sqrt(), (1 - alphas).sqrt())
-    )
+    device = timesteps.device
+    if device not in scheduler.coefficients:
+        alphas = scheduler.alphas_cumprod
+        scheduler.coefficients[device] = tuple(x.sqrt().float().to(device) for x in (alphas, 1 - alphas))
+    signal, sigma = (table[timesteps].view(-1, *[1] * (dimensions - 1)) for table in scheduler.coefficients[device])
     return signal, sigma
