@@ -28,7 +28,7 @@ EDITS = {
     "recipevis/fusers/concat.py": set(),
     "recipevis/training/losses.py": {"train"},
     "recipevis/training/trainer.py": {"train"},
-    "recipevis/backbone/hub.py": {"backbone"},
+    "recipevis/backbone/hub.py": {"backbone", "package"},  # it also has licences
     "recipevis/model/denoiser.py": {"train", "package", "baselines", "sample"},  # how the UNet is called
     "recipevis/sampling/pipeline.py": {"package", "baselines", "sample"},  # the sampling loop
     "recipevis/sampling/guidance.py": {"baselines", "sample"},
