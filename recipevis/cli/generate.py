@@ -30,9 +30,9 @@ def generate(
     _check_target(out)
     if not model.is_dir():
         raise InputError(f"{model}: no such folder; `dvc repro package` makes models/recipevis")
+    from recipevis.cli import storyboard
     from recipevis.core import devices, files
     from recipevis.core.progress import track
-    from recipevis.report import storyboard
     from recipevis.sampling.pipeline import load_pipeline
     from recipevis.sampling.rollout import Sampler, generate_recipe
 

@@ -3,7 +3,8 @@ import itertools
 import numpy as np
 import pytest
 
-from recipevis.report import storyboard, text
+from recipevis.cli import storyboard
+from recipevis.report import text
 
 SENTENCES = [
     "add oil",
