@@ -45,7 +45,11 @@ def test_images_of_every_type_become_uint8():
     assert images.as_uint8(grey).shape == (8, 8, 3)
 
 
-@pytest.mark.parametrize("image", ["photo.png", np.zeros((8, 8)), np.full((8, 8, 3), 2.0), np.zeros((8, 8, 3), int)])
+@pytest.mark.parametrize(
+    "image",
+    ["photo.png", np.zeros((8, 8)), np.full((8, 8, 3), 2.0), np.zeros((8, 8, 3), int)],
+    ids=["path", "grey", "range", "integers"],
+)
 def test_anything_else_is_refused(image):
     with pytest.raises(ParameterError, match="image"):
         images.as_uint8(image)

@@ -112,7 +112,7 @@ def test_a_callback_sees_and_may_change_the_latents(pipeline):
         ({"image": np.full((8, 8, 3), 300.0)}, "float64"),
         ({"generator": [seeded(), seeded()]}, "2 generators"),
     ],
-    ids=str,
+    ids=["too_many_steps", "no_steps", "output_type", "images", "image_type", "image_range", "generators"],
 )
 def test_a_wrong_argument_is_named(pipeline, arguments, names):
     with pytest.raises(ParameterError, match=names):
