@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from recipevis.data import annotations, triplets
+from recipevis.data.sources.youtube import YOUTUBE_ID
 from recipevis.data.tables.frames import read_frames
 from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.data.tables.triplets import COLUMNS, read_triplets
@@ -108,7 +109,7 @@ def test_frames_read_back(tmp_path):
 
 def test_youcook2_against_its_own_file(shared):
     path = shared / "youcook2/youcookii_annotations_trainval.json"
-    recipes = annotations.parse(path.read_bytes(), "youcook2", annotations.YOUTUBE_ID)
+    recipes = annotations.parse(path.read_bytes(), "youcook2", YOUTUBE_ID)
     gone = {recipes[0].video_id, recipes[-1].video_id}
     missing = {
         (made.video_id, step.step): "video_failed" for made in recipes for step in made.steps if made.video_id in gone
