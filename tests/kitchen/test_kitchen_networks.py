@@ -13,6 +13,7 @@ from recipevis.evaluation import metrics
 from recipevis.kitchen import captions, recipes
 from recipevis.kitchen.drawing import rendering
 from recipevis.model.networks import Backbone, encode_sentences
+from recipevis.model.schedule import load_scheduler
 from recipevis.randomness import generator, numpy_generator
 from scripts import pretrain_kitchen as pretraining
 from scripts.choose_guidance import nearest_colour
@@ -87,7 +88,7 @@ def test_the_clip_that_measures_knows_the_caption(tmp_path):
 @torch.no_grad()
 def test_text_to_image_gives_counter_and_vessel_their_named_colours(kitchen):
     """100 captions: the untouched UNet's images."""
-    right = []
+    right, scheduler = [], load_scheduler(kitchen.folder / "scheduler")
     for first in range(0, 100, 20):
         scenes = unseen(100)[first : first + 20]
         words = numpy_generator(SEED, "colours", first)
@@ -95,10 +96,10 @@ def test_text_to_image_gives_counter_and_vessel_their_named_colours(kitchen):
         condition, _ = encode_sentences(kitchen.text_encoder, kitchen.tokenizer, sentences)
         own = generator(SEED, "colours", first)
         latents = torch.randn((len(scenes), 4, 32, 32), generator=own)
-        kitchen.scheduler.set_timesteps(20)
-        for timestep in kitchen.scheduler.timesteps:
+        scheduler.set_timesteps(20)
+        for timestep in scheduler.timesteps:
             prediction = kitchen.unet(latents, timestep, encoder_hidden_states=condition).sample
-            latents = kitchen.scheduler.step(prediction, timestep, latents, generator=own).prev_sample
+            latents = scheduler.step(prediction, timestep, latents, generator=own).prev_sample
         for scene, latent in zip(scenes, latents, strict=True):
             generated = images.from_vae(kitchen.vae.decode(latent[None] / kitchen.vae.config.scaling_factor).sample)[0]
             right.append(nearest_colour(generated, scene, "counter") == scene.counter)
