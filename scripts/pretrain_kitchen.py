@@ -341,7 +341,7 @@ def train_unet(
         clean = scaled[chosen]
         noise = torch.randn(clean.shape, generator=own)
         timesteps = torch.randint(scheduler.config.num_train_timesteps, (len(clean),), generator=own)
-        noisy = scheduler.add_noise(clean, noise, timesteps)
+        noisy = schedule.add_noise(scheduler, clean, noise, timesteps)
         predicted = unet(noisy, timesteps, encoder_hidden_states=tokens).sample
         loss = F.mse_loss(predicted, schedule.target(scheduler, clean, noise, timesteps))
         _descend(loss, unet, optimizer, rate)
@@ -406,6 +406,7 @@ def main(
     configs = read_configs(len(tokenizer))
     processor = CLIPImageProcessorPil.from_dict(configs["preprocessor"])
     scheduler = DDPMScheduler.from_config(configs["scheduler"])
+    schedule.make_exact(scheduler)
 
     def part(name: str, train_it: Callable[[torch.nn.Module], None], kind: str) -> torch.nn.Module:
         """A network: loaded if it is finished, else trained and saved."""
