@@ -2,8 +2,8 @@
 
 Rounding depends on the order in which numbers are added, and that order on the number of threads and on the instruction
 set that a library picks for the CPU. Both are fixed: one thread a computation (independent pieces run side by side, see
-`core.parallel`), and AVX2 in ATen, oneDNN and MKL. Beside a busy process, two threads that wait for each other are 5
-to 10 times as slow as one.
+`core.parallel`), AVX2 in ATen and oneDNN, and MKL's mode COMPATIBLE, since MKL's AVX2 mode gives other digits on AMD.
+Beside a busy process, two threads that wait for each other are 5 to 10 times as slow as one.
 """
 
 import os

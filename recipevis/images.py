@@ -36,7 +36,7 @@ def as_uint8(image: Any) -> np.ndarray:
     """Convert an image to uint8 RGB [h, w, 3].
 
     Args:
-        image: a PIL image; a uint8 array [h, w, 3]; a float array [h, w, 3] or a float tensor [3, h, w], in [0, 1].
+        image: a PIL image, an array [h, w, 3] or a tensor [3, h, w]; uint8, or floats in [0, 1].
 
     Raises:
         ParameterError: it is none of these.
@@ -44,7 +44,8 @@ def as_uint8(image: Any) -> np.ndarray:
     if isinstance(image, Image.Image):
         return np.array(image.convert("RGB"))
     if hasattr(image, "detach"):  # a tensor
-        image = image.detach().float().cpu().numpy()
+        image = image.detach().cpu()
+        image = (image.float() if image.is_floating_point() else image).numpy()
         image = image.transpose(1, 2, 0) if image.ndim == 3 else image
     if not isinstance(image, np.ndarray) or image.ndim != 3 or image.shape[-1] != 3:
         raise ParameterError(
@@ -53,7 +54,7 @@ def as_uint8(image: Any) -> np.ndarray:
         )
     if image.dtype == np.uint8:
         return image
-    if not np.issubdtype(image.dtype, np.floating) or image.min() < 0 or image.max() > 1:
+    if not np.issubdtype(image.dtype, np.floating) or not (image.min() >= 0 and image.max() <= 1):  # nor is NaN
         raise ParameterError(f"image of dtype {image.dtype}: must be uint8, or floats in [0, 1]")
     return np.rint(image * 255).astype(np.uint8)
 

@@ -40,15 +40,16 @@ def test_images_of_every_type_become_uint8():
     unit = array / 255
     tensor = torch.from_numpy(unit).permute(2, 0, 1)
     grey = Image.fromarray(array).convert("L")
-    for image in (array, unit, unit.astype(np.float32), tensor, Image.fromarray(array)):
+    whole = torch.from_numpy(array).permute(2, 0, 1)
+    for image in (array, unit, unit.astype(np.float32), tensor, whole, Image.fromarray(array)):
         assert np.array_equal(images.as_uint8(image), array)
     assert images.as_uint8(grey).shape == (8, 8, 3)
 
 
 @pytest.mark.parametrize(
     "image",
-    ["photo.png", np.zeros((8, 8)), np.full((8, 8, 3), 2.0), np.zeros((8, 8, 3), int)],
-    ids=["path", "grey", "range", "integers"],
+    ["photo.png", np.zeros((8, 8)), np.full((8, 8, 3), 2.0), np.full((8, 8, 3), np.nan), np.zeros((8, 8, 3), int)],
+    ids=["path", "grey", "range", "nan", "integers"],
 )
 def test_anything_else_is_refused(image):
     with pytest.raises(ParameterError, match="image"):

@@ -307,9 +307,9 @@ def test_samples(finished):
     assert list(samples) == expected
     assert list(samples["sample_id"]) == list(triplets[triplets["subset"] == "validation"]["sample_id"])
     for kind in ("autoregressive", "teacher_forced", "wrong_previous", "untouched_backbone", "vae_round_trip"):
-        drawn = sorted(path.stem for path in (finished.folder / "samples" / kind).iterdir())
-        assert drawn == sorted(samples["sample_id"])
-        with Image.open(finished.folder / "samples" / kind / f"{drawn[0]}.png") as image:
+        generated = sorted(path.stem for path in (finished.folder / "samples" / kind).iterdir())
+        assert generated == sorted(samples["sample_id"])
+        with Image.open(finished.folder / "samples" / kind / f"{generated[0]}.png") as image:
             assert (image.mode, image.size) == ("RGB", (64, 64))
 
 
@@ -332,8 +332,8 @@ def test_evaluation(finished):
     assert {"fuser", "seed", "cycle_weight", "data_hash", "backbone", "steps"} <= experiment.keys()
     assert (experiment["fuser"], experiment["steps"], experiment["cycle_weight"]) == ("attend_to_image", 4, 0.1)
     assert experiment["data_hash"] == finished.json("data/survivors.json")["hash"]
-    floors = {"copy_previous", "mean_image", "other_recipe", "untouched_backbone"}
-    assert evaluation["rows"].keys() == {"model", "vae_round_trip", "wrong_previous"} | floors
+    baselines = {"copy_previous", "mean_image", "other_recipe", "untouched_backbone"}
+    assert evaluation["rows"].keys() == {"model", "vae_round_trip", "wrong_previous"} | baselines
     assert evaluation["margins"].keys() == evaluation["rows"].keys() - {"model"}
     images = finished.table("reports/images.csv")
     for row, picture in (("model", "autoregressive"), ("copy_previous", "copy_previous")):
@@ -535,9 +535,9 @@ def test_the_model_has_a_card(finished):
     assert "`train.processes`" not in card.text  # the card is the same whichever way the model was trained
     assert f"| {finished.json('models/recipevis/training.json')['validation_loss']:#.4g} |" in card.text
     scored = ModelCard.load(finished.folder / "reports/model_card.md")
-    told = {result.metric_type: result.metric_value for result in scored.data.eval_results}
+    scores = {result.metric_type: result.metric_value for result in scored.data.eval_results}
     metrics = finished.json("metrics.json")
-    assert told == {name: float(f"{metrics[name]:.4g}") for name in ("clip_l2", "clip_cosine", "psnr", "ssim")}
+    assert scores == {name: float(f"{metrics[name]:.4g}") for name in ("clip_l2", "clip_cosine", "psnr", "ssim")}
     assert f"| {metrics['psnr']:#.4g} | {metrics['teacher_forced']['psnr']:#.4g} |" in scored.text
 
 
@@ -585,9 +585,9 @@ def test_real_frames_from_annotations_to_page(tmp_path, copy_project, shared):
     triplets = project.table("data/triplets.csv")
     assert {(row.video_id, row.step): row.sentence for row in triplets.itertuples()} == expected
 
-    drawn = [item for item in expected if database[item[0]]["subset"] == "validation"]
+    generated = [item for item in expected if database[item[0]]["subset"] == "validation"]
     rows = project.json("reports/evaluation.json")["rows"]
-    assert rows["model"]["autoregressive"]["all"]["images"] == len(drawn)
+    assert rows["model"]["autoregressive"]["all"]["images"] == len(generated)
     assert rows["model"]["autoregressive"]["all"]["videos"] == 8
     assert set(project.json("metrics.json")) == {"clip_l2", "clip_cosine", "psnr", "ssim", "teacher_forced"}
     assert (project.folder / "reports/index.html").stat().st_size > 100_000

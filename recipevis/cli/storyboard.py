@@ -83,5 +83,5 @@ def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
             picture = (picture_left, top, picture_left + width, top + height)
             number = (left, text_top, left + indent, text_top + line_height)
             cells.append(Cell(picture, number, tuple(lines), boxes))
-        top += height + gap // 2 + max(1, *map(len, row), 1) * line_height + gap
+        top += height + gap // 2 + max(1, *map(len, row)) * line_height + gap
     return Layout(2 * margin + columns * column + (columns - 1) * gap, top - gap + margin, text_pixels, tuple(cells))

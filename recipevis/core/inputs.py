@@ -90,9 +90,11 @@ def require_unchanged(stage: str) -> None:
     )
     changed = [f"{PARAMETERS}, {name} (was {before.parameters.get(name)!r})" for name in parameters] + code + data
     if changed:
+        # Half-done work of other code is kept and refused, see `work`.
+        otherwise = "; a rerun with the changed code says how to go on" if code else ", or rerun to start over"
         raise InputError(
             f"changed while this stage ran: {'; '.join(changed)}. Nothing was published. "
-            "Revert the change and rerun to resume, or rerun to start over"
+            f"Revert the change and rerun to resume{otherwise}"
         )
 
 

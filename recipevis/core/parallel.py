@@ -21,11 +21,24 @@ def threads(device: str) -> int:
     Args:
         device: the type of a torch device.
     """
-    return min(_MOST_THREADS, len(os.sched_getaffinity(0))) if device == "cpu" else 1
+    if device != "cpu":
+        return 1
+    # macOS can't say which cores a process may use.
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return min(_MOST_THREADS, cores)
 
 
-def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int) -> Iterator[_Result]:
-    """Yield the function's result for every item, in the items' order, computed on `workers` threads a few ahead."""
+def in_order(
+    function: Callable[[_Item], _Result], items: Iterable[_Item], workers: int, ahead: int | None = None
+) -> Iterator[_Result]:
+    """Yield the function's result for every item, in the items' order, computed on `workers` threads.
+
+    Args:
+        function: called once an item.
+        items: its arguments.
+        workers: threads.
+        ahead: how many items are computed before their turn, at most; None: twice the workers, to save memory.
+    """
     if workers == 1:
         yield from map(function, items)
         return
@@ -33,7 +46,7 @@ def in_order(function: Callable[[_Item], _Result], items: Iterable[_Item], worke
     try:
         for item in items:
             waiting.append(pool.submit(function, item))
-            if len(waiting) > 2 * workers:
+            if len(waiting) > (2 * workers if ahead is None else ahead):
                 yield waiting.popleft().result()
         while waiting:
             yield waiting.popleft().result()

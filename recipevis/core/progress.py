@@ -20,7 +20,7 @@ _T = TypeVar("_T")
 
 
 class Meter(tqdm):
-    """Counts finished items. Not thread-safe: call it from the main thread."""
+    """Counts finished items. Not thread-safe: use a lock where several threads call it."""
 
     monitor_interval = 0  # no thread of tqdm's
 

@@ -17,6 +17,12 @@ from recipevis.core import files, inputs, processes, work
 from recipevis.errors import InputError, RecipeVisError, disk_full
 
 _TIMING = Path("logs/timing.json")
+_SAVES_MEMORY = {  # what to do when a stage runs out of memory
+    "embed": "lower embed.batch_size",
+    "train": "raise train.accumulation",
+    "baselines": "lower sample.batch_size",
+    "sample": "lower sample.batch_size",
+}
 _Config = TypeVar("_Config")
 
 
@@ -39,7 +45,7 @@ def run(load: Callable[[Path], _Config], stage: str, main: Callable[[_Config], N
         _stop(stage, str(error), error.exit_status)
     except RuntimeError as error:
         if _is_out_of_memory(error):
-            advice = "raise train.accumulation" if stage == "train" else f"lower {stage}.batch_size"
+            advice = _SAVES_MEMORY.get(stage, "free memory, or set device: cpu")
             _stop(stage, f"out of memory: {advice}; {str(error).splitlines()[0]}", 3)
         if processes.lost_another(error):
             _stop(stage, f"process {processes.rank()}: another process has ended", 1)
@@ -99,9 +105,9 @@ def leads() -> bool:
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a GPU ran out of memory. Most stages never import torch, and this doesn't either."""
+    """Whether torch ran out of memory. Most stages never import torch, and this doesn't either."""
     torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+    return torch is not None and (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error))
 
 
 def _stop(stage: str, message: str, status: int) -> NoReturn:

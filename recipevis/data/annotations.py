@@ -1,8 +1,8 @@
 """Annotations: read YouCook2's JSON and check all of it.
 
 YouCook2's form is `{"database": {<video id>: {"subset", "duration", "recipe_type", "annotations": [{"segment":
-[start, end], "sentence"}, ...], ...}}}`. The key is the video's id; `video_url` is
-not read, since it is wrong for two videos.
+[start, end], "sentence"}, ...], ...}}}`. The key is the video's id; `video_url` is not read, since it is wrong for two
+videos.
 """
 
 import io

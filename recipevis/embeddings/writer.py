@@ -25,6 +25,8 @@ from recipevis.core.progress import meter
 from recipevis.errors import InputError
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 
+_NETWORKS = ("text_encoder", "tokenizer", "clip", "clip_tokenizer", "processor", "vae")
+
 
 def embed(
     sentences: Iterable[str],
@@ -51,6 +53,8 @@ def embed(
     """
     state = PartialState(cpu=backbone.device.type == "cpu")
     folder.mkdir(parents=True, exist_ok=True)
+    for name in _NETWORKS:  # loading is not thread-safe, so the threads below must find them loaded
+        getattr(backbone, name)
     texts = ["", *sorted(set(sentences) - {""})]
     paths = ["", *sorted(set(pictures) - {""})]
     if state.is_main_process:
@@ -104,9 +108,8 @@ def _fill(folder: Path, kind: str, items: Sequence[str], batch_size: int, encode
         progress.advance(len(batch))
 
     with state.main_process_first():
-        if (
-            state.is_main_process and not counter.exists()
-        ):  # a new start: counts from another number of processes are void
+        # This number of processes starts anew, so the counts of another number are void.
+        if state.is_main_process and not counter.exists():
             for stale in folder.glob(f"{kind}-*.done"):
                 stale.unlink()
         done = int(counter.read_text()) if counter.exists() else 0

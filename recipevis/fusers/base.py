@@ -133,8 +133,15 @@ def fuser_class(name: str) -> type[Fuser]:
 
 
 def declared_options(name: str) -> type[BaseModel]:
-    """The options that a fuser declares, as a pydantic model: a field each, with its type, range and default."""
+    """The options that a fuser declares, as a pydantic model: a field each, with its type, range and default.
+
+    Raises:
+        TypeError: an option has no type or no default.
+    """
     _, *options = inspect.signature(fuser_class(name)).parameters.values()  # without `shapes`
+    for option in options:
+        if inspect.Parameter.empty in (option.annotation, option.default):
+            raise TypeError(f"fuser {name}: the option {option.name!r} needs a type and a default")
     fields = {option.name: (option.annotation, option.default) for option in options}
     return create_model(name, __config__=ConfigDict(extra="forbid", strict=True), **fields)
 

@@ -1,4 +1,4 @@
-"""What training and sampling share: shapes, networks, conditions, the noise schedule, `predict` and the losses.
+"""What training and sampling share: shapes, networks, conditions, the noise schedule and `predict`.
 
-Loops over steps belong in `training` and `sampling`.
+Losses and loops over steps belong in `training` and `sampling`.
 """

@@ -105,7 +105,7 @@ class RecipePipeline(DiffusionPipeline):
         self,
         prompt: str | Sequence[str],
         image: InputImage | Sequence[InputImage | None] | None = None,
-        generator: torch.Generator | list[torch.Generator] | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         num_inference_steps: int | None = None,
         guidance_scale: float | None = None,
         image_guidance_scale: float | None = None,
@@ -117,11 +117,11 @@ class RecipePipeline(DiffusionPipeline):
 
         Args:
             prompt: the sentence of one step, or of several.
-            image: the previous image of each prompt: a PIL image, a uint8 array [h, w, 3], a float array [h, w, 3] or
-                tensor [3, h, w] in [0, 1], a batch of arrays or tensors, or a list of any of these. None: a first
-                step, whose previous image is blank.
-            generator: one for all images, or a list of one an image: then an image does not depend on its batch. On
-                the CPU the same numbers are drawn for every device.
+            image: the previous image of each prompt, or one for all: a PIL image, an array [h, w, 3] or a tensor
+                [3, h, w], uint8 or floats in [0, 1]; also a batch or a list of these. None: a first step, whose
+                previous image is blank.
+            generator: one for all images, or one for each: then an image's noise does not depend on its batch. A
+                generator on the CPU gives the same noise on every device.
             num_inference_steps: DDPM steps; None: the model's default.
             guidance_scale: scale of the prompt; None: the model's default.
             image_guidance_scale: scale of the previous image; None: the model's default, which may be to equal
@@ -132,8 +132,9 @@ class RecipePipeline(DiffusionPipeline):
                 may return a dictionary with other latents.
 
         Raises:
-            ParameterError: the number of images or generators does not match the prompts, an image is not of the types
-                above, the output type is unknown, or there are more steps than the noise schedule has.
+            ParameterError: there is no prompt, the number of images or generators does not match the prompts, an image
+                is not of the types above, the output type is unknown, or there are more steps than the noise schedule
+                has.
         """
         config = self.config
         steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
@@ -148,6 +149,9 @@ class RecipePipeline(DiffusionPipeline):
         most = self.scheduler.config.num_train_timesteps
         if not 0 < steps <= most:
             raise ParameterError(f"num_inference_steps = {steps}: must be 1 to {most}, the noise schedule's length")
+        if not prompts:
+            raise ParameterError("prompt is empty: give at least one sentence")
+        generator = list(generator) if isinstance(generator, tuple) else generator
         if isinstance(generator, list) and len(generator) != len(prompts):
             raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")
         previous = self._previous_images(image, len(prompts))
@@ -157,6 +161,7 @@ class RecipePipeline(DiffusionPipeline):
         latents = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
         scheduler = copy.deepcopy(self.scheduler)  # its steps belong to this call: the pipeline is thread-safe
         scheduler.set_timesteps(steps, device=self.device)
+        latents = latents * scheduler.init_noise_sigma  # 1 for DDPM; a user may set another scheduler
         with self.progress_bar(total=steps) as progress:
             for index, timestep in enumerate(scheduler.timesteps):
                 noisy = scheduler.scale_model_input(latents, timestep)

@@ -8,7 +8,7 @@ of images and for every fuser.
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 
 import numpy as np
 import pandas as pd
@@ -189,18 +189,27 @@ def _generate(chains: Sequence[Sequence[Batch]], device: torch.device, folder: P
     for chain in chains:
         for batch in chain:
             (folder / batch.set_name).mkdir(parents=True, exist_ok=True)
-    counting = Lock()
+    counting, failed = Lock(), Event()
     with meter(label, total) as progress:
 
-        def run(chain: Sequence[Batch]) -> None:
-            for batch in chain:
-                for path, image in zip(batch.paths(folder), batch.generate(batch.rows), strict=True):
-                    with files.replacing(path) as temporary:
-                        Image.fromarray(image).save(temporary)
-                with counting:
-                    progress.advance(len(batch.rows), batch.set_name)
+        def save(batch: Batch) -> None:
+            for path, image in zip(batch.paths(folder), batch.generate(batch.rows), strict=True):
+                with files.replacing(path) as temporary:
+                    Image.fromarray(image).save(temporary)
+            with counting:
+                progress.advance(len(batch.rows), batch.set_name)
 
-        for _ in in_order(run, chains, threads(device.type)):
+        def run(chain: Sequence[Batch]) -> None:
+            try:
+                for batch in chain:
+                    if failed.is_set():  # otherwise the error would show when the longest chain ends
+                        return
+                    save(batch)
+            except BaseException:
+                failed.set()
+                raise
+
+        for _ in in_order(run, chains, threads(device.type), ahead=len(chains)):
             pass
 
 

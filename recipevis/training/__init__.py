@@ -1,4 +1,4 @@
-"""Fine-tuning: what a step is fed, and the loop over steps.
+"""Fine-tuning: the batches, the losses, and the loop over steps.
 
-The model and its losses are in `model`.
+The model itself, which sampling shares, is in `model`.
 """

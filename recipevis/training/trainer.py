@@ -46,8 +46,7 @@ class Trainer:
 
     The processes share a batch, and each works through its share in `settings.accumulation` parts. All of them know the
     random choices of the whole batch, so the result is that of one process up to rounding. Checkpoints depend on
-    neither
-    number: a run may resume with others.
+    neither number: a run may resume with others.
 
     Attributes:
         denoiser: what is trained; after `run`, the result.
@@ -65,7 +64,7 @@ class Trainer:
         cycle_settings: the parameters `cycle`.
 
     Raises:
-        ParameterError: the device has not this precision, or the batch can't be divided.
+        ParameterError: the device does not support this precision, or the batch can't be divided.
     """
 
     def __init__(

@@ -47,6 +47,29 @@ def test_what_a_call_raises_ends_everything(monkeypatch):
     assert len(called) <= 3, "the broken one, and those that had begun"
 
 
+def test_results_before_their_turn():
+    """A long first item keeps no thread from the others, if all may be computed before their turn."""
+    others_done, done = threading.Event(), []
+
+    def work(number):
+        if number == 0:
+            assert others_done.wait(5), "the other items wait for the first one"
+        else:
+            done.append(number)
+            if len(done) == 19:
+                others_done.set()
+        return number
+
+    assert list(parallel.in_order(work, range(20), 2, ahead=20)) == list(range(20))
+
+
+def test_threads_where_the_cores_of_a_process_are_unknown(monkeypatch):
+    """As on macOS."""
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 3)
+    assert (parallel.threads("cpu"), parallel.threads("cuda")) == (3, 1)
+
+
 def test_a_scheduler_that_does_not_answer(monkeypatch):
     import distributed
 

@@ -55,7 +55,15 @@ class OutOfMemory:
         pass
 
 
-@pytest.mark.parametrize(("name", "advice"), [("train", "train.accumulation"), ("embed", "embed.batch_size")])
+@pytest.mark.parametrize(
+    ("name", "advice"),
+    [
+        ("train", "train.accumulation"),
+        ("embed", "embed.batch_size"),
+        ("baselines", "sample.batch_size"),
+        ("evaluate", "device"),
+    ],
+)
 def test_too_little_memory_is_one_line_with_the_parameter_that_helps(monkeypatch, root, capsys, name, advice):
     monkeypatch.chdir(root)
     monkeypatch.setitem(sys.modules, "torch", OutOfMemory)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import threading
 
 import numpy as np
 import pytest
@@ -99,6 +100,23 @@ def test_an_interrupted_embedding_goes_on_to_the_same_bytes(backbone, pictures, 
     assert len(read) == 2  # the first batch, the blank image and one picture, wasn't done again
     files = {file.name: file.read_bytes() for file in (tmp_path / "undisturbed").iterdir()}
     assert {file.name: file.read_bytes() for file in (tmp_path / "cache").iterdir()} == files
+
+
+class Watched(Backbone):
+    """Notes whether each network is loaded in the main thread."""
+
+    def _frozen(self, network):
+        assert threading.current_thread() is threading.main_thread()
+        return super()._frozen(network)
+
+
+def test_a_resumed_embedding_loads_no_network_in_a_thread(tiny_backbone, pictures, tmp_path, monkeypatch):
+    """The libraries can't load two networks at the same time."""
+    writer.embed(SENTENCES, pictures, Backbone(tiny_backbone), BLANK, 1, tmp_path / "cache")
+    for kind in ("sentences", "images"):
+        (tmp_path / f"cache/{kind}-0-of-1.done").write_text("1")
+    monkeypatch.setattr(writer, "threads", lambda device: 2)
+    writer.embed(SENTENCES, pictures, Watched(tiny_backbone), BLANK, 1, tmp_path / "cache")
 
 
 ON_TWO = """

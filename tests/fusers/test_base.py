@@ -1,6 +1,8 @@
 """Each fuser against a second computation that loops over samples, tokens and heads in numpy."""
 
 import math
+import sys
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -10,6 +12,7 @@ from recipevis.config import FUSERS
 from recipevis.errors import ParameterError
 from recipevis.fusers.base import (
     HEADS,
+    Fuser,
     Shapes,
     check_options,
     count_weights,
@@ -209,6 +212,16 @@ def test_options_have_defaults_and_descriptions(name):
 def test_an_option_that_is_not_declared_or_out_of_range_is_refused(name, options):
     with pytest.raises(ParameterError, match=next(iter(options))):
         make_fuser(name, SHAPES, options)
+
+
+@pytest.mark.parametrize("options", ["kernel: int", "kernel=3"], ids=["default", "type"])
+def test_an_option_without_type_or_default_is_refused(options, monkeypatch):
+    module = ModuleType("recipevis.fusers.careless")
+    source = f"class Careless(Fuser):\n    def __init__(self, shapes, {options}):\n        super().__init__(shapes)"
+    exec(source, vars(module) | {"Fuser": Fuser}, vars(module))
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    with pytest.raises(TypeError, match="kernel"):
+        make_fuser("careless", SHAPES, {})
 
 
 def test_a_fuser_gets_the_common_options_that_it_declares():

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDPMScheduler, EulerDiscreteScheduler
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
@@ -75,6 +75,20 @@ def test_one_prompt_or_many_one_generator_or_many(pipeline):
     again = [pipeline(["stir", "add salt"], generator=seeded(3), **FEW).images for _ in range(2)]
     assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(*again, strict=True))
     assert len(pipeline(["stir", "stir"], **FEW).images) == 2  # unseeded
+    in_a_tuple = pipeline(("stir", "add salt"), generator=(seeded(1), seeded(2)), **FEW).images
+    assert all(np.array_equal(np.asarray(a), np.asarray(b)) for a, b in zip(in_a_tuple, many, strict=True))
+
+
+def test_a_scheduler_that_scales_its_first_noise(pipeline):
+    pipeline.scheduler = EulerDiscreteScheduler.from_config(pipeline.scheduler.config)
+    seen = []
+
+    def watch(pipeline, index, timestep, values):
+        seen.append(values["latents"])
+        return {"latents": values["latents"]}
+
+    pipeline("stir", generator=seeded(), callback_on_step_end=watch, num_inference_steps=20)
+    assert seen[0].std() > 5, "Euler's noise begins at a standard deviation of 14.6"
 
 
 def test_defaults_are_those_that_the_model_was_saved_with(pipeline, tmp_path):
@@ -111,12 +125,13 @@ def test_a_callback_sees_and_may_change_the_latents(pipeline):
         ({"image": "photo.png"}, "str"),
         ({"image": np.full((8, 8, 3), 300.0)}, "float64"),
         ({"generator": [seeded(), seeded()]}, "2 generators"),
+        ({"prompt": []}, "prompt"),
     ],
-    ids=["too_many_steps", "no_steps", "output_type", "images", "image_type", "image_range", "generators"],
+    ids=["too_many_steps", "no_steps", "output_type", "images", "image_type", "image_range", "generators", "prompt"],
 )
 def test_a_wrong_argument_is_named(pipeline, arguments, names):
     with pytest.raises(ParameterError, match=names):
-        pipeline("stir", **arguments)
+        pipeline(**{"prompt": "stir"} | arguments)
 
 
 def test_guidance_of_one_is_one_conditional_pass(pipeline, picture):

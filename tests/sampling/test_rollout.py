@@ -1,6 +1,8 @@
 """The rollout: which steps are generated, from which image, in which batch."""
 
 from dataclasses import dataclass, field
+from pathlib import Path
+from threading import Event
 
 import numpy as np
 import pandas as pd
@@ -164,6 +166,25 @@ def test_threads_change_no_image(recipes, triplets, pipeline, tmp_path, monkeypa
         sets.append({path.relative_to(tmp_path / str(count)): path.read_bytes() for path in files})
     assert sets[0] == sets[1]
     assert len(sets[0]) == 9 + 7 + 7
+
+
+def test_an_error_ends_every_chain(recipes, triplets, pipeline, tmp_path, monkeypatch):
+    """Otherwise the error would show after hours, when the autoregressive chain ends."""
+    monkeypatch.setattr(rollout, "threads", lambda device: 2)
+    failed, before = Event(), rollout.images.read
+
+    def read(path):
+        if Path(path).parent == tmp_path:  # the ground truth; the autoregressive chain reads generated images
+            failed.set()
+            raise OSError("gone")
+        assert failed.wait(20)
+        return before(path)
+
+    monkeypatch.setattr(rollout.images, "read", read)
+    table, sampler = rollout.plan(recipes, triplets, None), rollout.Sampler(pipeline, 0, 2, 2.0)
+    with pytest.raises(OSError, match="gone"):
+        rollout.generate_with_model(table, sampler, 1, tmp_path / "out")
+    assert len(list((tmp_path / "out/autoregressive").glob("*.png"))) < 9
 
 
 def test_noise_depends_on_seed_and_sample_alone(pipeline):

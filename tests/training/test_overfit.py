@@ -1,4 +1,4 @@
-"""That training learns: four of the demo's triplets, trained on alone, are drawn back."""
+"""That training learns: four of the demo's triplets, trained on alone, are generated again."""
 
 from pathlib import Path
 
@@ -60,13 +60,13 @@ def test_four_triplets_are_drawn_back(root, tmp_path):
     pipeline = assemble(backbone, conditioner, backbone.unet, pixels, blank)
     generators = [generator(0, "overfit", number) for number in range(4)]
     steps = parameters.sample.steps
-    drawn = pipeline(list(four["sentence"]), previous, generators, num_inference_steps=steps, guidance_scale=1.0).images
+    made = pipeline(list(four["sentence"]), previous, generators, num_inference_steps=steps, guidance_scale=1.0).images
     with torch.no_grad():
         known = images.from_vae(backbone.vae.decode(backbone.vae.encode(images.to_vae(true)).latent_dist.mean).sample)
     reached, ceiling, copied = (
         np.mean([metrics.psnr(picture, frame) for picture, frame in zip(map(np.asarray, pictures), true, strict=True)])
-        for pictures in (drawn, known, previous)
+        for pictures in (made, known, previous)
     )
-    print(f"drawn {reached:.1f} dB, through the VAE {ceiling:.1f}, the picture before {copied:.1f}")
+    print(f"generated {reached:.1f} dB, through the VAE {ceiling:.1f}, the picture before {copied:.1f}")
     assert reached >= min(20, ceiling - 2)
     assert reached > copied

@@ -110,8 +110,8 @@ def weights_hash(network: torch.nn.Module) -> str:
 
 def test_an_epoch_is_each_triplet_once_and_the_next_in_another_order(cache, table):
     batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=3)
-    drawn = [batches._shuffled(i) for i in range(2 * len(batches))]
-    first, second = drawn[:6], drawn[6:]
+    order = [batches._shuffled(i) for i in range(2 * len(batches))]
+    first, second = order[:6], order[6:]
     assert sorted(first) == sorted(second) == list(range(6))
     assert first != second
 
@@ -133,7 +133,7 @@ def test_a_batch_is_a_function_of_seed_and_step(cache, table):
 
 
 def test_a_sample_does_not_depend_on_the_batch_around_it(cache, table):
-    """Position p of step s is drawn the same in a batch of any size, and parts of a batch equal the whole."""
+    """Position p of step s is the same in a batch of any size, and parts of a batch equal the whole."""
     batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
     small, large = (batches.load(batches.training(0, size, settings())) for size in (2, 6))
     part = batches.load(batches.training(0, 6, settings()), slice(2, 5))
@@ -183,12 +183,12 @@ def test_what_a_batch_holds(cache, table):
 def test_latents_are_sampled_with_the_cached_mean_and_deviation(cache, table):
     rows = pd.concat([table[table["subset"] == "training"].head(1)] * 1500)
     batches = Batches(cache, rows, 2.0, 1000, seed=0)
-    drawn = batches.load(batches.validation(0, 1500)).latents / 2.0
+    sampled = batches.load(batches.validation(0, 1500)).latents / 2.0
     row = cache.image_rows[rows["image"].iloc[0]]
     deviation = np.exp(cache.latent_logvar[row].astype(np.float32) / 2)
-    error = (drawn.mean(0).numpy() - cache.latent_mean[row]) / (deviation / math.sqrt(1500))
+    error = (sampled.mean(0).numpy() - cache.latent_mean[row]) / (deviation / math.sqrt(1500))
     assert np.abs(error).max() < 4.5
-    np.testing.assert_allclose(drawn.std(0).numpy(), deviation, rtol=0.1)
+    np.testing.assert_allclose(sampled.std(0).numpy(), deviation, rtol=0.1)
 
 
 def test_shares_of_dropped_conditions_are_the_asked_ones():
@@ -322,8 +322,8 @@ def test_three_steps_by_hand(make):
                 weight.mul_(1 - rate * share * 0.3)
                 mean, square = first / (1 - 0.9 ** (step + 1)), second / (1 - 0.999 ** (step + 1))
                 weight.sub_(rate * share * mean / (square.sqrt() + 1e-8))
-        told, learning_rate = trainer.step([(trainer.load(step)[0][0], of_cycle)])
-        torch.testing.assert_close(told, torch.stack([pieces.denoising, pieces.cycle]).detach(), rtol=1e-3, atol=1e-6)
+        terms, learning_rate = trainer.step([(trainer.load(step)[0][0], of_cycle)])
+        torch.testing.assert_close(terms, torch.stack([pieces.denoising, pieces.cycle]).detach(), rtol=1e-3, atol=1e-6)
         assert learning_rate == pytest.approx(1e-3 * share)
     for (name, weight), other in zip(network.named_parameters(), copy.parameters(), strict=True):
         torch.testing.assert_close(weight, other, rtol=0, atol=1e-6, msg=lambda m, name=name: f"{name}: {m}")
@@ -453,11 +453,11 @@ def interrupt_after(step: int, trainer: Trainer) -> None:
     take, taken = trainer.step, []
 
     def interrupting(parts):
-        told = take(parts)
-        taken.append(told)
+        terms = take(parts)
+        taken.append(terms)
         if len(taken) == step:
             signal.raise_signal(signal.SIGINT)
-        return told
+        return terms
 
     trainer.step = interrupting
 
@@ -501,12 +501,12 @@ def test_the_average_is_what_is_validated_and_left(make, tmp_path):
     step, averages = trainer.step, []
 
     def followed(parts):
-        told = step(parts)
+        terms = step(parts)
         weights = torch.cat([weight.detach().flatten() for weight in denoiser.parameters()])
         number = len(averages)
         keep = min((1 + number) / (10 + number), decay) if number else 0
         averages.append(weights if not averages else keep * averages[-1] + (1 - keep) * weights)
-        return told
+        return terms
 
     trainer.step = followed
     history = trainer.run(tmp_path)
