@@ -60,7 +60,7 @@ class DatasetConfig(Section):
         description="address of a video, with {video_id} in it, for the source youtube; a mirror works too"
     )
     seed: Annotated[int, Field(ge=0)] = Field(description="seed of the kitchen's recipes")
-    limit: Count | None = Field(description="largest number of videos a subset; empty: all")
+    limit: Count | None = Field(description="largest number of videos per subset; empty: all")
     kitchen: KitchenConfig
 
     @model_validator(mode="after")
@@ -157,7 +157,7 @@ class EmbedConfig(Section):
     """How the stage `embed` encodes sentences and frames."""
 
     batch_size: Count = Field(description="sentences or frames in a forward pass")
-    processes: Count = Field(description="number of processes, one a GPU")
+    processes: Count = Field(description="number of processes, one per GPU")
 
 
 class CycleConfig(Section):
@@ -202,7 +202,7 @@ class TrainConfig(Section):
     ema: Annotated[float, Field(gt=0, lt=1)] | None = Field(
         description="decay of the moving average of the weights, which is then validated and saved; empty: off"
     )
-    processes: Count = Field(description="number of processes that share each batch, one a GPU")
+    processes: Count = Field(description="number of processes that share each batch, one per GPU")
     accumulation: Count = Field(
         description="parts in which a process computes its share of a batch, to save memory; a CPU computes two at once"
     )
@@ -235,7 +235,7 @@ class TrainConfig(Section):
 class SampleConfig(Section):
     """Sampling of the validation recipes (A.3)."""
 
-    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps an image, at most 1000")
+    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps per image, at most 1000")
     guidance: Annotated[float, Field(ge=0)] = Field(description="guidance scale of the sentence")
     image_guidance: Annotated[float, Field(ge=0)] | None = Field(
         description="guidance scale of the previous image; empty: the sentence's"

@@ -1,4 +1,4 @@
-"""Random numbers as functions of the seed and a purpose, never of what was drawn before.
+"""Random numbers as functions of the seed and a purpose, never of earlier draws.
 
 A resumed run, or one on several processes, draws the same numbers as an undisturbed run on one. torch is imported only
 when a function needs it.

@@ -6,8 +6,10 @@ from pathlib import Path
 import pandas as pd
 
 from recipevis.config import Config
+from recipevis.core import files
 from recipevis.data.tables.samples import read_samples
 from recipevis.report import contact_sheet, page, plots, scored_card
+from recipevis.report.history import thinned
 from stages import run
 
 PLOTS = {name: Path(f"plots/{name}.png") for name in ("train", "drift")}
@@ -23,7 +25,9 @@ def main(config: Config) -> None:
     """Write all of it, from files alone."""
     samples, folder, strips = read_samples(Path("samples/samples.csv")), Path("samples"), config.evaluate.strips
     about = {name: json.loads(Path(file).read_text(encoding="utf-8")) for name, file in FILES.items()}
-    plots.training_curve(pd.read_csv("plots/train.csv"), PLOTS["train"])
+    history = thinned(pd.read_csv("models/trained/history.csv"))
+    files.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
+    plots.training_curve(history, PLOTS["train"])
     plots.drift(pd.read_csv("plots/drift.csv"), PLOTS["drift"])
     contact_sheet.write(Path("reports/contact_sheet.png"), samples, folder, strips)
     page.write(Path("reports/index.html"), samples=samples, folder=folder, strips=strips, plots=PLOTS, **about)

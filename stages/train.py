@@ -1,8 +1,6 @@
-"""Fine-tune the UNet and train the fuser: write `models/trained/` and `plots/train.csv`."""
+"""Fine-tune the UNet and train the fuser: write `models/trained/`."""
 
 from pathlib import Path
-
-import pandas as pd
 
 from recipevis.config import Config
 from recipevis.core import files, processes
@@ -11,7 +9,6 @@ from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import select_options
 from recipevis.model.networks import Backbone
-from recipevis.training.history import thinned
 from recipevis.training.trainer import new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
@@ -50,8 +47,6 @@ def main(config: Config) -> None:
                 history.to_csv(model / "history.csv", index=False, lineterminator="\n")
         if leads():
             publish("train", model, Path("models/trained"))
-            history = thinned(pd.read_csv("models/trained/history.csv"))
-            files.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
 
 
 if __name__ == "__main__":

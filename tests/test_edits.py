@@ -24,18 +24,19 @@ EDITS = {
     "recipevis/data/triplets.py": {"manifest"},
     "recipevis/embeddings/writer.py": {"embed"},
     "recipevis/embeddings/reader.py": {"train"},
-    "recipevis/fusers/attend_to_image.py": {"train", "sample"},  # the demo's fuser
+    "recipevis/fusers/attend_to_image.py": {"train", "package", "sample"},  # the demo's fuser
     "recipevis/fusers/concat.py": set(),
     "recipevis/training/losses.py": {"train"},
     "recipevis/training/trainer.py": {"train"},
     "recipevis/backbone/hub.py": {"backbone", "package"},  # it also has licences
-    "recipevis/model/denoiser.py": {"train", "baselines", "sample"},  # how the UNet is called
+    "recipevis/model/denoiser.py": {"train", "package", "baselines", "sample"},  # how the UNet is called
     "recipevis/sampling/pipeline.py": {"package", "baselines", "sample"},  # the sampling loop
     "recipevis/sampling/guidance.py": {"baselines", "sample"},
     "recipevis/sampling/rollout.py": {"baselines", "sample"},
     "recipevis/evaluation/metrics.py": {"evaluate", "report"},
     "recipevis/evaluation/intervals.py": {"evaluate"},
     "recipevis/report/page.html": {"report"},
+    "recipevis/report/history.py": {"report"},
     "recipevis/report/model_card.py": {"package", "report"},
     "recipevis/cli/storyboard.py": set(),
     "recipevis/cli/doctor.py": set(),
@@ -93,6 +94,6 @@ def test_another_fuser_makes_its_stages_stale(finished):
     before = path.read_text()
     try:
         path.write_text(before.replace("fuser: attend_to_image", "fuser: concat"))
-        assert stale(finished) == {"annotations", "train", "sample", "evaluate"}
+        assert stale(finished) == {"annotations", "train", "package", "sample", "evaluate"}
     finally:
         path.write_text(before)

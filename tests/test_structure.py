@@ -29,11 +29,8 @@ STAGE_EXEMPT = {
     "annotations": ["recipevis.data.ffmpeg", "recipevis.kitchen.drawing"],
     # These only find a video, or fetch it again; data/videos.csv says which video it is.
     "frames": ["recipevis.data.store", "recipevis.data.sources"],
-    # Only the sources' licences are read. The pipeline is saved, not called: its files are copies of models/trained and
-    # models/backbone.
+    # Only the sources' licences are read, and the pipeline is saved, not called.
     "package": [
-        "recipevis.fusers",
-        "recipevis.model",
         "recipevis.data.ffmpeg",
         "recipevis.data.tables.recipes",
         "recipevis.images",

@@ -1,4 +1,4 @@
-"""A stage on several processes: starts them, tells them apart, ends them together.
+"""Runs a stage on several processes: starts them, gives each a rank, stops all when one fails.
 
 `launch` here, `torchrun` or `accelerate launch` for several machines: each sets RANK, LOCAL_RANK and WORLD_SIZE, which
 Accelerate reads. `launch` also hands its work folder to the processes that it starts.

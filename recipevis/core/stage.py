@@ -71,7 +71,7 @@ def _work(load: Callable[[Path], _Config], stage: str, main: Callable[[_Config],
     try:
         main(config)
     except work.AlreadyMade:
-        print(f"{stage}: the other process has made it")
+        print(f"{stage}: another process has already written the outputs")
     if leads():
         inputs.require_unchanged(stage)
 

@@ -63,7 +63,7 @@ def work_folder(
             lock.release()
             raise AlreadyMade from None
     try:
-        if done.exists() and not folder.exists() and (_resumes() or not _changed(done, code)):
+        if done.exists() and not folder.exists() and not _changed(done, code):
             os.replace(done, folder)
         _remove_finished()
         _check_code(stage, folder, code)

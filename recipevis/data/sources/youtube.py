@@ -50,7 +50,7 @@ class YouTube(Source):
         InputError: the cookies can't be read.
     """
 
-    licence = "each video belongs to who made it; YouTube's terms hold"
+    licence = "each video belongs to its author; YouTube's terms apply"
     video_bytes = 13.4e6  # five minutes at 360 lines
     remote = True
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pandas as pd
 
-from recipevis.training.history import thinned
+from recipevis.report.history import thinned
 
 
 def test_a_long_history_is_thinned_to_window_means():
