@@ -31,7 +31,7 @@ test: setup ## run the tests, without the slow ones
 	pytest -n logical --maxprocesses 4 --dist loadfile
 
 slow: setup ## run the slow tests: real frames, paper shapes, a kill in every stage
-	pytest -m slow
+	pytest -m slow -n logical --maxprocesses 2 --dist loadfile
 
 soak: setup ## run the tests that take an hour: seventy kills at random moments of download, frames and training
 	pytest -m soak
