@@ -128,6 +128,7 @@ def _git() -> Finding:
 def _device(parameters: Config) -> Finding:
     import torch
 
+    from recipevis.backbone.base import source_of
     from recipevis.core.devices import check_training, device
 
     train, processes = parameters.train, max(parameters.train.processes, parameters.embed.processes)
@@ -144,4 +145,7 @@ def _device(parameters: Config) -> Finding:
         return Finding("device", "ok", text)
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / GIB
     name = "Apple GPU" if where.type == "mps" else "CPU"
-    return Finding("device", "ok", f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory")
+    text = f"{name}, {os.cpu_count()} cores, {memory:.0f} GiB of memory"
+    if where.type == "cpu" and source_of(parameters.backbone).on_hub:
+        return Finding("device", "note", f"{text}; training networks of this size takes weeks", "use a GPU")
+    return Finding("device", "ok", text)

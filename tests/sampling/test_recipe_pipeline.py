@@ -228,6 +228,6 @@ def test_a_model_with_broken_text_weights_is_refused(tmp_path, pipeline):
 def test_a_model_with_an_unknown_fuser_is_refused(tmp_path, pipeline):
     pipeline.save_pretrained(tmp_path / "model")
     config = tmp_path / "model" / "conditioner" / "config.json"
-    config.write_text(config.read_text().replace("attend_to_image", "mean"))
-    with pytest.raises(InputError, match="'mean'"):
+    config.write_text(config.read_text().replace("attend_to_image", "not_a_fuser"))
+    with pytest.raises(InputError, match="'not_a_fuser'"):
         load_pipeline(tmp_path / "model", "cpu")
