@@ -31,7 +31,7 @@ from statistics import median
 from typing import Annotated
 
 import numpy as np
-import pandas as pd
+import random_embeddings
 import torch
 import typer
 from diffusers import UNet2DConditionModel
@@ -43,21 +43,18 @@ from recipevis.backbone import kitchen, random, untrained
 from recipevis.cli.fusers import count_all
 from recipevis.cli.probe import peak_gib
 from recipevis.config import FUSERS, Config, load
-from recipevis.core import files
 from recipevis.core.devices import device
 from recipevis.data.frames import square
 from recipevis.embeddings.reader import Embeddings
-from recipevis.fusers.base import Shapes, select_options
+from recipevis.fusers.base import select_options
 from recipevis.model import schedule
 from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
-from recipevis.model.shapes import clip_configuration, fuser_shapes, latent_shape, read_configuration
-from recipevis.randomness import numpy_generator
+from recipevis.model.shapes import fuser_shapes, latent_shape, read_configuration
 from recipevis.training import trainer
 from recipevis.training.batches import Batch
 
 FILES = {"demo": "params.yaml", "sd": "params/paper.yaml"}
-ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]  # sentences, and images
 Step = Callable[[], object]
 
 
@@ -69,50 +66,20 @@ def backbone_folder(shapes: str, folder: Path) -> Path:
     return folder
 
 
-def shapes_of(networks: Backbone, condition_tokens: int) -> Shapes:
-    """The sizes that a fuser works between."""
-    return fuser_shapes(networks.folder, networks.folder / "clip", condition_tokens)
-
-
-def write_embeddings(networks: Backbone, condition_tokens: int, pixels: int, folder: Path) -> None:
-    """Write random embeddings of `ITEMS` in the layout of the stage `embed`."""
-    shapes = shapes_of(networks, condition_tokens)
-    latents = latent_shape(read_configuration(networks.folder / "vae"), pixels)
-    noise = numpy_generator(0, "benchmark")
-    folder.mkdir(parents=True)
-    for name, size in {
-        "text_tokens": (shapes.text_tokens, shapes.text_width),
-        "text_pooled": (shapes.text_width,),
-        "text_projected": (clip_configuration(networks.folder / "clip").projection_dim,),
-        "image_tokens": (shapes.image_tokens, shapes.image_width),
-        "image_pooled": (shapes.image_width,),
-        "latent_mean": latents,
-        "latent_logvar": latents,
-    }.items():
-        np.save(folder / f"{name}.npy", noise.standard_normal((len(ITEMS), *size), np.float32).astype(np.float16))
-    for kind in ("sentences", "images"):
-        files.write_json(folder / f"{kind}.json", ITEMS)
-
-
-def triplets() -> pd.DataFrame:
-    """Triplets of `ITEMS`, the same for both subsets."""
-    table = pd.DataFrame({"sentence": ITEMS[1:], "image": ITEMS[1:], "previous_image": ITEMS[:-1]})
-    return pd.concat([table.assign(subset=subset) for subset in ("training", "validation")], ignore_index=True)
-
-
 class Bench:
     """The networks, random embeddings of their shapes, and a trainer of one fuser."""
 
     def __init__(self, parameters: Config, networks: Backbone, folder: Path, fuser: str, batch: int):
         p, self.networks, self.batch = parameters, networks, batch
         if not (cache := folder / "embeddings").is_dir():
-            write_embeddings(networks, p.condition_tokens, p.frames.pixels, cache)
+            random_embeddings.write(networks, p.condition_tokens, p.frames.pixels, cache)
         self.settings = p.train.model_copy(update={"batch_size": batch, "processes": 1, "accumulation": 1})
         options = select_options(fuser, {"hidden": p.fuser_hidden, "residual": p.fuser_residual}, {})
         conditioner = trainer.new_conditioner(networks, fuser, options, p.condition_tokens, p.seed)
         cycle = p.cycle.model_copy(update={"weight": p.cycle.weight or 1.0})
+        triplets = random_embeddings.triplets()
         self.trainer = trainer.new_trainer(
-            networks, conditioner, triplets(), Embeddings(cache), self.settings, cycle, p.frames.pixels, p.seed
+            networks, conditioner, triplets, Embeddings(cache), self.settings, cycle, p.frames.pixels, p.seed
         )
         self.scheduler = schedule.load_scheduler(networks.folder / "scheduler")
 
@@ -231,7 +198,8 @@ def _fusers(
 ) -> dict[str, float]:
     """Seconds a step and peak memory of every fuser, each in a process of its own."""
     seconds, flops = {}, _flops(p, networks)
-    weights = {row.name: row.weights for row in count_all(p, shapes_of(networks, p.condition_tokens))}
+    shapes = fuser_shapes(networks.folder, networks.folder / "clip", p.condition_tokens)
+    weights = {row.name: row.weights for row in count_all(p, shapes)}
     print(f"the UNet takes {flops / 1e9:.3g} GFLOP an image, forward and backward; TFLOP/s are its own")
     print("| fuser | weights | s a step | images a second | TFLOP/s | of the peak | GiB at most |")
     print("|---|---:|---:|---:|---:|---:|---:|")

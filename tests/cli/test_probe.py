@@ -5,11 +5,11 @@ import torch
 from accelerate.state import AcceleratorState
 from typer.testing import CliRunner
 
+from benchmarks import random_embeddings
 from recipevis.cli import probe
 from recipevis.cli.main import app
 from recipevis.errors import InputError
 from recipevis.model.networks import Backbone
-from tests import random_embeddings
 from tests.conftest import tiny
 
 

@@ -1,20 +1,11 @@
 """CLIP's differentiable preprocessing against the one of transformers, which uses Pillow."""
 
-import numpy as np
 import pytest
 import torch
 from transformers import CLIPImageProcessorPil
 
 from recipevis.training.clip_preprocessing import ClipPreprocessing, clamp_straight_through
-
-
-def picture(pixels: int = 64, seed: int = 0) -> np.ndarray:
-    """Smooth colours with hard edges and noise: what resampling can get wrong."""
-    random = np.random.default_rng(seed)
-    y, x = np.mgrid[:pixels, :pixels] / pixels
-    smooth = np.stack([x, y, (x + y) / 2], -1) * 255
-    smooth[(x - 0.5) ** 2 + (y - 0.5) ** 2 < 0.1] = (255, 0, 30)
-    return np.clip(smooth + random.normal(0, 20, smooth.shape), 0, 255).round().astype(np.uint8)
+from tests.pictures import picture
 
 
 @pytest.mark.parametrize(("source", "target"), [(64, 56), (64, 16), (20, 56), (32, 32), (256, 224)])

@@ -15,6 +15,7 @@ from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file
 
+from benchmarks import random_embeddings
 from recipevis import images
 from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints, processes
@@ -30,7 +31,6 @@ from recipevis.training.batches import Batches, by_subset, dropped
 from recipevis.training.cycle_loss import make_cycle_loss
 from recipevis.training.losses import Losses, losses
 from recipevis.training.trainer import Trainer, new_conditioner, new_trainer
-from tests import random_embeddings
 
 SETTINGS = {
     "steps": 6,

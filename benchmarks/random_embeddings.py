@@ -1,4 +1,4 @@
-"""Random embeddings and triplets of them, where only shapes matter."""
+"""Random embeddings and triplets of them, for benchmarks and tests where only shapes matter."""
 
 from pathlib import Path
 
@@ -43,6 +43,6 @@ def write(networks: Backbone, condition_tokens: int, pixels: int, folder: Path) 
 
 
 def triplets() -> pd.DataFrame:
-    """Triplets of both subsets, of items in `embeddings`."""
+    """Triplets of the items that `write` embeds, the same for both subsets."""
     table = pd.DataFrame({"sentence": _ITEMS[1:], "image": _ITEMS[1:], "previous_image": _ITEMS[:-1]})
     return pd.concat([table.assign(subset=subset) for subset in ("training", "validation")], ignore_index=True)
