@@ -111,10 +111,10 @@ def has_code(module: str) -> bool:
 
 @cache
 def choices(module: str) -> frozenset[str]:
-    """The modules that `import_module(f"recipevis.fusers.{name}")` in a module can load: all of it but `base`."""
+    """The modules that a module loads by name, as `class_in(f"recipevis.fusers.{name}", Fuser)` does; not `base`."""
     found = set()
     for node in ast.walk(TREES[module]):
-        loads = isinstance(node, ast.Call) and dotted(node.func) == "import_module"
+        loads = isinstance(node, ast.Call) and dotted(node.func) in ("import_module", "class_in")
         if loads and isinstance(text := node.args[0], ast.JoinedStr):
             package = re.escape(text.values[0].value)
             found |= {name for name in MODULES if re.fullmatch(rf"{package}(?!base\b)[a-z]\w*", name)}

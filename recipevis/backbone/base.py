@@ -7,13 +7,13 @@ parameter `backbone.source`. These files import no heavy package at their top, s
 import shutil
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from importlib import import_module
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
 from recipevis.config import BackboneConfig
 from recipevis.core import files
 from recipevis.core.findings import Finding
+from recipevis.core.plugins import class_in
 from recipevis.errors import InputError
 
 DIFFUSION_PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
@@ -75,13 +75,7 @@ class Source(ABC):
 
 def source_class(name: str) -> type[Source]:
     """The class of a source; `name` is a value of `backbone.source`."""
-    module = import_module(f"recipevis.backbone.{name}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Source) and value.__module__ == module.__name__
-    )
-    return found
+    return class_in(f"recipevis.backbone.{name}", Source)
 
 
 def source_of(settings: BackboneConfig) -> Source:

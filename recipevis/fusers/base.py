@@ -10,7 +10,6 @@ A fuser is one file in this folder with one subclass of `Fuser` in it. Its name 
 import inspect
 from collections.abc import Mapping
 from dataclasses import dataclass
-from importlib import import_module
 from typing import Annotated, Any
 
 import torch
@@ -18,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, create_model
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from recipevis.core.plugins import class_in
 from recipevis.errors import ParameterError
 
 HEADS = 8
@@ -123,13 +123,7 @@ class CrossAttention(nn.Module):
 
 def fuser_class(name: str) -> type[Fuser]:
     """The class of a fuser; `name` is one of `config.FUSERS`."""
-    module = import_module(f"recipevis.fusers.{name}")
-    (found,) = (
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Fuser) and value.__module__ == module.__name__
-    )
-    return found
+    return class_in(f"recipevis.fusers.{name}", Fuser)
 
 
 def declared_options(name: str) -> type[BaseModel]:

@@ -8,11 +8,11 @@ import hashlib
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any, ClassVar
 
 from recipevis.core.findings import Finding
+from recipevis.core.plugins import class_in
 from recipevis.data.tables.recipes import Recipe
 
 SOURCES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "base"))
@@ -98,12 +98,7 @@ class Source(ABC):
 
 def source_class(name: str) -> type[Source]:
     """The class of a source; `name` is one of `SOURCES`."""
-    module = import_module(f"recipevis.data.sources.{name}")
-    return next(
-        value
-        for value in vars(module).values()
-        if isinstance(value, type) and issubclass(value, Source) and value.__module__ == module.__name__
-    )
+    return class_in(f"recipevis.data.sources.{name}", Source)
 
 
 def digest(*texts: str) -> str:
