@@ -35,10 +35,29 @@ def _width(value: Any, check: Callable[[Any], int | str]) -> int | str:
 Width = Annotated[Count | Literal["matched"], WrapValidator(_width)]
 
 
+def _without_empty_texts(value: Any) -> Any:
+    """A value in which texts that are empty or only spaces are None, also those in lists and mappings."""
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if isinstance(value, list):
+        return [_without_empty_texts(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _without_empty_texts(item) for key, item in value.items()}
+    return value
+
+
 class Section(BaseModel):
-    """A group of keys. Unknown keys and wrong types are refused, values can't be changed."""
+    """A group of keys. Unknown keys and wrong types are refused, values can't be changed.
+
+    An empty text is the same as no value: `dvc exp run -S key=` sets one, and `key:` in the file sets the other.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _empty_text_is_no_value(cls, values: Any) -> Any:
+        return _without_empty_texts(values)
 
 
 class KitchenConfig(Section):
@@ -335,7 +354,8 @@ def _line(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":  # the checks above name the key and its value themselves
         return f"{name}.{message}"
-    return f"{name} = {problem['input']!r}: {message[0].lower()}{message[1:]}"
+    value = "empty" if problem["input"] is None else repr(problem["input"])
+    return f"{name} = {value}: {message[0].lower()}{message[1:]}"
 
 
 def _section_at(keys: list[str]) -> type[Section]:

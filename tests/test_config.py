@@ -1,10 +1,13 @@
+import copy
 from pathlib import Path
 
 import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
+from recipevis import config
 from recipevis.config import FUSERS, Config, describe, load
+from recipevis.core.files import read_yaml
 from recipevis.errors import ParameterError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -88,7 +91,7 @@ def test_numbers_are_read_as_yaml_1_2(changed):
     ("values", "named"),
     [
         ({"fuser": "concatt"}, ["fuser", "'concatt'", *FUSERS]),
-        ({"fuser": None}, ["fuser", "None", "string"]),
+        ({"fuser": None}, ["fuser", "empty", "string"]),
         ({"fuser_hidden": "wide"}, ["fuser_hidden", "'wide'", "'matched'"]),
         ({"fuser_hidden": 0}, ["fuser_hidden", "0", "'matched'"]),
         ({"seed": -1}, ["seed", "-1", "0"]),
@@ -186,6 +189,53 @@ def test_a_key_given_twice(tmp_path):
 
 def test_empty_is_none(changed):
     assert changed(train__fuser_learning_rate=None).train.fuser_learning_rate is None
+
+
+@pytest.mark.parametrize("name", ["params.yaml", "params/paper.yaml", "params/kitchen-large.yaml"])
+def test_an_empty_text_is_an_empty_value_for_every_key(name, monkeypatch):
+    """As `dvc exp run -S key=` sets it: where the key may be empty, it is; elsewhere one line says what is allowed."""
+    tree, may_be_empty = read_yaml(ROOT / name), set()
+
+    def outcome(key, value):
+        section = changed = copy.deepcopy(tree)
+        *groups, last = key.split(".")
+        for group in groups:
+            section = section[group]
+        section[last] = value
+        monkeypatch.setattr(config, "read_yaml", lambda path: changed)
+        try:
+            parameters = load(Path("params.yaml"))
+        except ParameterError as error:
+            return str(error)
+        may_be_empty.add(key)
+        return parameters
+
+    keys = describe()
+    for key in keys:
+        empty = outcome(key, None)
+        for text in ("", " ", "\t\n"):
+            assert outcome(key, text) == empty, key
+        if key in may_be_empty:
+            value = empty
+            for part in key.split("."):
+                value = getattr(value, part)
+            assert value is None, key
+        else:
+            assert empty.partition("params.yaml: ")[2].startswith(f"{key} = empty: "), empty
+            assert "\n" not in empty
+    assert {key for key in keys if "empty:" in keys[key]} <= may_be_empty
+    always = {"dataset.limit", "execution.dask", "backbone.clip_folder", "train.ema", "sample.recipes"}
+    assert always <= may_be_empty
+    assert not {"fuser", "seed", "download.format", "dataset.url", "backbone.random", "train.steps"} & may_be_empty
+
+
+def test_empty_texts_in_lists_and_options_are_empty_values(changed):
+    with pytest.raises(ParameterError, match=r"download\.pause_s\.1 = empty: .*number"):
+        changed(download__pause_s=[5.0, ""])
+    with pytest.raises(ParameterError, match=r"fuser_options\.heads"):
+        changed(fuser="attend_to_image", fuser_options={"heads": " "})
+    with pytest.raises(ParameterError, match=r"dataset\.videos_dir = empty: "):
+        changed(dataset__source="local", dataset__annotations="a.json", dataset__videos_dir=" ")
 
 
 def test_dvc_sets_an_option_of_the_fuser(tmp_path):
