@@ -72,7 +72,8 @@ class DatasetConfig(Section):
 
     source: str = Field(description="where the videos come from: kitchen (rendered), local (a folder) or youtube")
     annotations: str | None = Field(
-        description="annotations in YouCook2's format, a path or URL of a .json or .tar.gz; the kitchen has its own"
+        description="annotations in YouCook2's format, a path or URL (.json, .json.gz, .tar.gz, .zip);"
+        " the kitchen has its own"
     )
     videos_dir: str | None = Field(description="folder with <video id>.<any extension>, for the source local")
     url: str = Field(

@@ -5,13 +5,19 @@ YouCook2's form is `{"database": {<video id>: {"subset", "duration", "recipe_typ
 videos.
 """
 
+import bz2
+import gzip
 import io
 import json
+import lzma
 import re
+import struct
 import tarfile
 import unicodedata
+import zipfile
+import zlib
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import PurePosixPath
 from typing import Any
 
 import requests
@@ -24,6 +30,9 @@ from recipevis.errors import InputError
 
 _LONGEST_S = 1e9  # thirty years
 _TIMEOUT_S = (20, 60)  # to connect; between two parts of the answer
+_COMPRESSED = {b"\x1f\x8b": gzip.decompress, b"BZh": bz2.decompress, b"\xfd7zXZ": lzma.decompress}  # by their start
+# What else the standard library raises for damaged archives, encrypted ones, and those of an unknown method.
+_OTHER_FAULTS = (OSError, RuntimeError, ValueError, LookupError, struct.error)
 
 
 def load(dataset: DatasetConfig) -> list[Recipe]:
@@ -49,22 +58,26 @@ def fetch(address: str) -> bytes:
         InputError: the file can't be read.
     """
     try:
-        if re.match("https?://", address):
+        if re.match("https?://", address, re.IGNORECASE):
             answer = requests.get(address, timeout=_TIMEOUT_S)
             answer.raise_for_status()
             return answer.content
         return files.user_path(address).read_bytes()
     except requests.RequestException as error:
         raise InputError(f"{address}: can't be downloaded: {' '.join(str(error).split())}") from error
-    except OSError as error:
-        raise InputError(f"{address}: can't be read: {error.strerror or error}") from error
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+    ) as error:  # ValueError: no name of a file; RuntimeError: no such user's ~
+        raise InputError(f"{address}: can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 
 def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = None) -> list[Recipe]:
     """Check an annotation file in YouCook2's form; the recipes in the file's order.
 
     Args:
-        content: JSON, or a gzipped tar with one JSON file in it.
+        content: JSON, also compressed (gzip, bzip2, xz), or a tar or zip archive with one JSON file in it.
         name: the file's name in error messages.
         video_ids: an id must match this, see `Source.id_pattern`.
         limit: keep only the first so many videos of each subset; None: all.
@@ -91,12 +104,15 @@ def parse(content: bytes, name: str, video_ids: re.Pattern, limit: int | None = 
 
 
 def _database(content: bytes, name: str) -> dict[str, Any]:
-    if content.startswith(b"\x1f\x8b"):
-        content = _unpacked(content, name)
+    content = _unpacked(content, name)
+    if not content.strip():
+        raise InputError(f"{name}: is empty")
+    if content.lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<"):
+        raise InputError(f"{name}: a web page, not JSON; use the address from which the file itself is downloaded")
     try:
         value = json.loads(content, object_pairs_hook=lambda pairs: _unique(pairs, name))
     except (ValueError, RecursionError) as error:
-        raise InputError(f"{name}: not JSON: {error}") from error
+        raise InputError(f"{name}: not JSON (.json, .json.gz, .tar.gz or .zip): {error}") from error
     database = value.get("database") if isinstance(value, dict) else None
     if not isinstance(database, dict):
         raise InputError(f'{name}: not in YouCook2\'s form: no object under "database"')
@@ -104,19 +120,40 @@ def _database(content: bytes, name: str) -> dict[str, Any]:
 
 
 def _unpacked(content: bytes, name: str) -> bytes:
-    """Read the one JSON file of an archive."""
+    """The JSON of a compressed file or of an archive; other content as it is.
+
+    The content says which it is: people rename files, and a URL may end in anything.
+    """
     try:
-        with tarfile.open(fileobj=io.BytesIO(content)) as archive:
-            members = [
-                member
-                for member in archive
-                if member.isfile() and member.name.endswith(".json") and not Path(member.name).name.startswith(".")
-            ]
-            if len(members) != 1:
-                raise InputError(f"{name}: {len(members)} .json files in the archive, must be 1")
-            return archive.extractfile(members[0]).read()
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise InputError(f"{name}: damaged archive: {error}") from error
+        for start, decompress in _COMPRESSED.items():
+            if content.startswith(start):
+                content = decompress(content)
+                break
+        if content.startswith(b"PK"):
+            with zipfile.ZipFile(io.BytesIO(content)) as archive:
+                names = [member.filename for member in archive.infolist() if not member.is_dir()]
+                return archive.read(_only_json(names, name))
+        if tarfile.is_tarfile(io.BytesIO(content)):
+            with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as archive:
+                members = {member.name: member for member in archive if member.isfile()}
+                return archive.extractfile(members[_only_json(list(members), name)]).read()
+    except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, *_OTHER_FAULTS) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(f"{name}: can't be unpacked: {reason}; download it again, or unpack it yourself") from error
+    return content
+
+
+def _only_json(names: Sequence[str], archive: str) -> str:
+    """The name of the one JSON file in an archive, without what a Mac adds beside it."""
+    shown = [
+        name for name in names if not any(part.startswith((".", "__MACOSX")) for part in PurePosixPath(name).parts)
+    ]
+    found = [name for name in shown if name.lower().endswith(".json")]
+    if len(found) != 1:
+        held = ", ".join(map(repr, (found or shown)[:5])) or "nothing"
+        count = f"{len(found)} .json files in the archive, must be 1"
+        raise InputError(f"{archive}: {count}; it holds {held}. Unpack it and name the file")
+    return found[0]
 
 
 def _unique(pairs: list[tuple[str, Any]], name: str) -> dict[str, Any]:

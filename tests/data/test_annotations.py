@@ -1,11 +1,16 @@
 """Annotations: the real file's own facts, and one line for every way to be wrong."""
 
+import bz2
 import copy
 import csv
+import gzip
 import io
 import json
+import lzma
+import socket
 import tarfile
 import threading
+import zipfile
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from types import SimpleNamespace
 
@@ -57,16 +62,6 @@ def changed(path: str, value):
     else:
         entry[last] = value
     return whole
-
-
-def archive(**files: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w:gz") as tar:
-        for name, content in files.items():
-            member = tarfile.TarInfo(name.replace("__", "."))
-            member.size = len(content)
-            tar.addfile(member, io.BytesIO(content))
-    return buffer.getvalue()
 
 
 def test_sentences_lose_their_outer_spaces_only_and_steps_count_by_position():
@@ -182,13 +177,151 @@ def test_a_key_given_twice():
         annotations.parse(content.encode(), "file.json", YOUTUBE)
 
 
-def test_archives():
-    content = json.dumps(GOOD).encode()
-    packed = archive(a__json=content, __a__json=b"hidden", readme__txt=b"text")
-    assert annotations.parse(packed, "a.tar.gz", YOUTUBE) == parse(GOOD)
-    for wrong in (archive(a__txt=content), archive(a__json=content, b__json=content), packed[:100], b"\x1f\x8bnothing"):
-        with pytest.raises(InputError, match=r"^a\.tar\.gz: "):
-            annotations.parse(wrong, "a.tar.gz", YOUTUBE)
+CONTENT = json.dumps(GOOD).encode()
+
+
+def tar(mode: str, *members: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode=mode) as archive:
+        for name, content in members:
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return buffer.getvalue()
+
+
+def zipped(*members: tuple[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members:
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+MAC = ("./._a.json", b"\0\5"), ("README.txt", b"text"), ("x/", b""), ("./a.json", CONTENT)
+SOUND = {
+    "plain": CONTENT,
+    "BOM": b"\xef\xbb\xbf" + CONTENT,
+    "UTF-16": CONTENT.decode().encode("utf-16"),
+    "CRLF": json.dumps(GOOD, indent=1).replace("\n", "\r\n").encode(),
+    "gz": gzip.compress(CONTENT),
+    "gz of UTF-16": gzip.compress(CONTENT.decode().encode("utf-16")),
+    "bz2": bz2.compress(CONTENT),
+    "xz": lzma.compress(CONTENT),
+    "tar": tar("w", *MAC),
+    "tar.gz": tar("w:gz", *MAC),
+    "tar.bz2": tar("w:bz2", *MAC),
+    "tar.xz": tar("w:xz", *MAC),
+    "zip": zipped(("A.JSON", CONTENT)),
+    "zip made on a Mac": zipped(("x/a.json", CONTENT), ("__MACOSX/x/._a.json", b"\0\5"), ("x/README", b"text")),
+}
+ENCRYPTED = bytearray(zipped(("a.json", CONTENT)))
+ENCRYPTED[6] |= 1  # the flag in the member's header and in the directory
+ENCRYPTED[ENCRYPTED.index(b"PK\1\2") + 8] |= 1
+UNKNOWN_METHOD = bytearray(zipped(("a.json", CONTENT)))
+UNKNOWN_METHOD[8] = UNKNOWN_METHOD[UNKNOWN_METHOD.index(b"PK\1\2") + 10] = 9  # Deflate64
+BAD_CRC = bytearray(gzip.compress(CONTENT))
+BAD_CRC[-6] ^= 255
+BAD_ZIP_CRC = bytearray(zipped(("a.json", CONTENT)))
+BAD_ZIP_CRC[BAD_ZIP_CRC.index(b"PK\1\2") + 16] ^= 255
+WRONG = {  # content, and what the message names
+    "empty": (b"", "empty"),
+    "empty gz": (gzip.compress(b" "), "empty"),
+    "web page": (b"\n<!doctype html><title>502 Bad Gateway</title>", "web page"),
+    "web page, gz": (gzip.compress(b"<html>"), "web page"),
+    "gz cut short": (SOUND["gz"][:-20], "unpacked"),
+    "gz with a wrong CRC": (bytes(BAD_CRC), "unpacked"),
+    "no gz": (b"\x1f\x8bnothing", "unpacked"),
+    "bz2 cut short": (SOUND["bz2"][:-20], "unpacked"),
+    "xz cut short": (SOUND["xz"][:-20], "unpacked"),
+    "tar cut short": (SOUND["tar"][: SOUND["tar"].index(b'{"database') + 20], "unpacked"),
+    "tar.gz cut short": (SOUND["tar.gz"][:200], "unpacked"),
+    "zip cut short": (SOUND["zip"][:-40], "unpacked"),
+    "zip with a wrong CRC": (bytes(BAD_ZIP_CRC), "unpacked"),
+    "encrypted zip": (bytes(ENCRYPTED), "encrypted"),
+    "zip of an unknown method": (bytes(UNKNOWN_METHOD), "unpacked"),
+    "zip without JSON": (zipped(("a.txt", CONTENT)), "'a.txt'"),
+    "tar without JSON": (tar("w:gz", ("a.txt", CONTENT)), "'a.txt'"),
+    "empty zip": (zipped(), "nothing"),
+    "two in a zip": (zipped(("a.json", CONTENT), ("b.json", CONTENT)), "'b.json'"),
+    "two in a tar": (tar("w:gz", ("a.json", CONTENT), ("b\n.json", CONTENT)), "'a.json'"),
+    "neither": (b"Rar!\x1a\x07\x01\0", "JSON"),
+}
+
+
+@pytest.mark.parametrize("form", SOUND)
+def test_a_file_is_read_in_every_form_whatever_its_name(form):
+    for name in ("a.json", "a.tar.gz", "a"):
+        assert annotations.parse(SOUND[form], name, YOUTUBE) == parse(GOOD)
+
+
+@pytest.mark.parametrize("form", WRONG)
+def test_a_file_in_no_form_is_one_line_that_names_it(form):
+    content, named = WRONG[form]
+    with pytest.raises(InputError) as error:
+        annotations.parse(content, "the file", YOUTUBE)
+    assert str(error.value).startswith("the file: ")
+    assert named in str(error.value)
+    assert len(str(error.value).splitlines()) == 1
+
+
+@pytest.fixture
+def serve():
+    """A function: start a server on loopback that gives these contents by name, with these headers; its address."""
+    servers = []
+
+    def start(contents, **headers):
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self):
+                content = contents.get(self.path.removeprefix("/").replace("%20", " "))
+                self.send_response(404 if content is None else 200)
+                for key, value in headers.items():
+                    self.send_header(key.replace("_", "-"), value)
+                self.end_headers()
+                self.wfile.write(content or b"<html>no such page</html>")
+
+            def log_message(self, *arguments):
+                pass
+
+        servers.append(HTTPServer(("127.0.0.1", 0), Handler))
+        threading.Thread(target=servers[-1].serve_forever, daemon=True).start()
+        return f"http://127.0.0.1:{servers[-1].server_port}"
+
+    yield start
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+
+
+def load(address, **changes):
+    dataset = {"source": "local", "annotations": str(address), "url": "", "limit": None}
+    return annotations.load(SimpleNamespace(**dataset | changes))
+
+
+def test_every_form_is_read_from_a_path_and_from_a_url(tmp_path, serve):
+    address = serve(SOUND | {form: content for form, (content, _) in WRONG.items()})
+    for form, content in SOUND.items():
+        (tmp_path / form).write_bytes(content)
+        assert load(tmp_path / form) == load(f"{address}/{form}") == load(f"HTTP{address[4:]}/{form}") == parse(GOOD)
+    for form in ("empty", "web page", "gz cut short", "encrypted zip", "absent"):
+        with pytest.raises(InputError) as error:
+            load(f"{address}/{form}")
+        assert str(error.value).startswith(f"{address}/{form}: ")
+        assert len(str(error.value).splitlines()) == 1
+    (tmp_path / "folder").mkdir()
+    for wrong in (tmp_path / "folder", tmp_path / "absent.json", "~no such user/a.json", "a\0b", "http://[", "http://"):
+        with pytest.raises(InputError) as error:
+            load(wrong)
+        assert str(error.value).startswith(f"{wrong}: ")
+        assert len(str(error.value).splitlines()) == 1
+
+
+def test_a_server_that_compresses_on_the_way(serve):
+    """Also one that says so and doesn't."""
+    address = serve({"a.json": SOUND["gz"], "b.json": CONTENT}, Content_Encoding="gzip")
+    assert load(f"{address}/a.json") == parse(GOOD)
+    with pytest.raises(InputError, match=r"b\.json"):
+        load(f"{address}/b.json")
 
 
 def test_limit_keeps_the_first_of_each_subset():
@@ -197,35 +330,21 @@ def test_limit_keeps_the_first_of_each_subset():
     assert [recipe.video_id for recipe in kept] == ["00000000000", "00000000001", "bbbbbbbbbbb"]
 
 
-class _Server(BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200 if self.path == "/a.json" else 404)
-        self.end_headers()
-        self.wfile.write(b"content")
-
-    def log_message(self, *arguments):
-        pass
-
-
-def test_fetching(tmp_path, monkeypatch):
+def test_fetching(tmp_path, monkeypatch, serve):
     (tmp_path / "a.json").write_bytes(b"content")
     assert annotations.fetch(str(tmp_path / "a.json")) == b"content"
     monkeypatch.setenv("DVC_ROOT", str(tmp_path))  # relative to the workspace, not to a queued experiment's copy
     assert annotations.fetch("a.json") == b"content"
     with pytest.raises(InputError, match=r"b\.json"):
         annotations.fetch("b.json")
-    server = HTTPServer(("127.0.0.1", 0), _Server)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    try:
-        address = f"http://127.0.0.1:{server.server_port}"
-        assert annotations.fetch(f"{address}/a.json") == b"content"
-        with pytest.raises(InputError, match="404"):
-            annotations.fetch(f"{address}/b.json")
-    finally:
-        server.shutdown()
-        server.server_close()
-    with pytest.raises(InputError, match=r"a\.json"):
-        annotations.fetch(f"{address}/a.json")
+    address = serve({"a.json": b"content"})
+    assert annotations.fetch(f"{address}/a.json") == b"content"
+    with pytest.raises(InputError, match="404"):
+        annotations.fetch(f"{address}/b.json")
+    with socket.socket() as free:  # nobody listens on a port that is bound only
+        free.bind(("127.0.0.1", 0))
+        with pytest.raises(InputError, match=r"a\.json"):
+            annotations.fetch(f"http://127.0.0.1:{free.getsockname()[1]}/a.json")
 
 
 def test_youcook2_is_the_papers_table_2(shared):
