@@ -91,7 +91,8 @@ def _fetch(recipe: Recipe, store: Store) -> dict[str, Any]:
     except FetchError as error:
         return result | {"error": error.kind, "message": str(error)}
     except video.VideoError as error:
-        return result | {"error": "damaged", "message": f"{path.resolve()}: {error}"}
+        damaged = FetchError("damaged", f"{path.resolve()}: {error}")
+        return result | {"error": damaged.kind, "message": str(damaged)}
     found = {"bytes": path.stat().st_size, "sha256": files.sha256(path), "duration_s": round(duration, 3)}
     flags = "short" if duration <= needed_s else ""
     return result | {"status": "ok", "flags": flags, "file": path.name} | found

@@ -121,12 +121,19 @@ class Store:
     def _fetch_and_probe(self, video_id: str, folder: Path) -> tuple[Path, float]:
         """A fetched file and its duration, seconds."""
         folder.mkdir(parents=True)
-        fetched = self.source.fetch(video_id, folder)
+        refused = []
         try:
-            return fetched, video.probe(fetched)
-        except video.VideoError as error:
-            name = fetched.resolve() if fetched.is_symlink() else "the downloaded file"
-            raise FetchError("damaged", f"{name}: {error}") from error
+            for fetched in self.source.candidates(video_id, folder):
+                try:
+                    return fetched, video.probe(fetched)
+                except video.VideoError as error:
+                    name = fetched.resolve() if fetched.is_symlink() else "the downloaded file"
+                    refused.append(f"{name}: {error}")
+        except FetchError as error:
+            if not refused:
+                raise
+            refused.append(str(error))
+        raise FetchError("damaged", "; ".join(refused))
 
 
 def _is_video(path: Path) -> bool:

@@ -51,16 +51,17 @@ def test_a_folder_is_searched_for_the_annotated_videos(parameters_of, tmp_path):
     assert (annotations.state, videos.state) == ("ok", "missing")
     assert "4 videos, 8 steps" in annotations.text
     for name in ("t0.mp4", "nested/t2.mkv", "other.mp4", "v0.json"):
-        (tmp_path / "videos" / name).touch()
+        (tmp_path / "videos" / name).write_bytes(b"x")
+    (tmp_path / "videos/t1.mp4").touch()
     (tmp_path / "videos/v0.mp4").symlink_to(tmp_path / "nowhere")
     _, videos = look()
     assert videos.state == "missing"
     assert "2 of 4" in videos.text
-    (tmp_path / "nowhere").touch()
+    (tmp_path / "nowhere").write_bytes(b"x")
     _, videos = look()
     assert videos.state == "note"
     assert "3 of 4" in videos.text
-    (tmp_path / "videos/t1.webm").touch()
+    (tmp_path / "videos/t1.webm").write_bytes(b"x")
     assert look()[1].state == "ok"
 
 

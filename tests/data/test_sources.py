@@ -1,8 +1,12 @@
 """Sources and the store: whole or absent, linked not copied, every failure with its kind."""
 
+import errno
+import os
 import pickle
+import re
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,6 +18,7 @@ from recipevis.data.sources.base import SOURCES, FetchError, Source, source_clas
 from recipevis.data.sources.kitchen import Kitchen
 from recipevis.data.sources.local import Local
 from recipevis.data.store import Store, open_store
+from recipevis.data.tables.recipes import Recipe
 from recipevis.errors import InputError
 
 
@@ -119,6 +124,168 @@ def test_the_first_by_path_is_taken_and_a_link_that_leads_nowhere_is_not(tmp_pat
     assert error.value.kind == "not_found"
 
 
+@pytest.fixture(scope="module")
+def content(tmp_path_factory):
+    """The bytes of a video."""
+    return clip(tmp_path_factory.mktemp("clip") / "a.mp4").read_bytes()
+
+
+@pytest.fixture
+def lay(tmp_path):
+    """A function: write files into the folder `videos`, None: an empty folder; the source's store and the folder."""
+
+    def write(contents):
+        for name, content in contents.items():
+            path = tmp_path / "videos" / os.fsdecode(name)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir(exist_ok=True) if content is None else path.write_bytes(content)
+        return Store(Local(tmp_path / "videos")), tmp_path / "videos"
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("video_id", "name"),
+    [
+        ("GLd3aX16zBg", "GLd3aX16zBg.mp4.mkv"),
+        ("GLd3aX16zBg", "GLd3aX16zBg.MP4.MKV"),
+        ("GLd3aX16zBg", "GLd3aX16zBg.f137.mp4"),
+        ("GLd3aX16zBg", "GLd3aX16zBg.f299-drc.webm.mkv"),
+        ("GLd3aX16zBg", "GLd3aX16zBg.720p.mp4"),
+        ("-abcDEF1234", "113/-abcDEF1234.MP4"),
+        ("a.b", "a.b.mp4"),
+        ("a.mp4", "a.mp4.mkv"),
+        ("f137", "f137.f137.mp4"),
+        ("a", "a.mp4/a.mkv"),
+        ("a", "50 %d $HOME/a.mp4"),
+        ("a", "two\nlines/a.mp4"),
+        ("a", b"latin-\xe9/a.mp4"),
+        ("a", "a.mp4 (1)"),
+        ("a", b"a.mp\xff"),
+    ],
+)
+def test_a_video_is_found_by_its_id_however_people_name_files(lay, content, video_id, name):
+    store, videos = lay({name: content, "a.c.mp4": content, "another.mp4": content})
+    path = store.get(video_id)
+    assert path.resolve() == videos / os.fsdecode(name)
+    assert path.stem == video_id
+    assert path.name.isascii()
+    assert path.name.isprintable()
+    assert Store(Local(videos)).stored(video_id) == path
+
+
+def test_an_id_with_a_dot_is_not_taken_for_a_shorter_one(lay, content):
+    store, _ = lay({name: content for name in ("a.b.mp4", "a.b.c.mp4", "a.temp.mp4", "ab.mp4")})
+    with pytest.raises(FetchError, match=r"a\.b\.mp4"):
+        store.get("a")
+
+
+@pytest.mark.parametrize(
+    ("good", "others"),
+    [
+        ("a.mp4", ["a.description", "a.info.json", "a.NPY", "a.en.vtt", "a.live_chat.json", "a.jpg", "a.mp4.part"]),
+        ("a.webm", ["a.aaa", "a.features", "a.mp4.aaa"]),  # of unknown endings: they are not even opened
+        ("a.mp4", ["a.f137.mp4", "a.mp4.mkv", "b.a.mp4", "a.mp4.f137.mkv"]),
+        ("b/a.mkv", ["b/a.mp4", "c/a.avi"]),
+        ("a.mp4.mkv", ["a.unknown"]),
+    ],
+)
+def test_the_likeliest_file_is_opened_first(lay, content, monkeypatch, good, others):
+    store, videos = lay(dict.fromkeys([good, *others], content))
+    opened, probe = [], video.probe
+    monkeypatch.setattr(video, "probe", lambda path: opened.append(path.resolve()) or probe(path))
+    assert store.get("a").resolve() == videos / good
+    assert opened == [videos / good]
+
+
+@pytest.mark.parametrize("bad", ["a.mp4", "a.avi", "a.mkv.mkv"])
+@pytest.mark.parametrize("spoilt", [b"", b"<html>"], ids=["empty", "html"])
+def test_every_file_of_an_id_is_tried_until_one_opens(lay, content, bad, spoilt):
+    store, videos = lay({bad: spoilt, "b/a.f0.mp4.webm": spoilt, "z/a.unknown": content, "a.zip": content})
+    assert store.get("a").resolve() == videos / "z/a.unknown"
+    assert store.stored("a").is_symlink()
+
+
+def test_the_error_names_what_was_tried_and_what_lies_there(lay, content):
+    others = {"a.jpg": b"", "a.nfo": b"text", "a.mp4.part-Frag3": content, "a.temp.mp4": content, "a.avi": None}
+    for number in range(9):
+        others[f"{number}/b.mp4"] = b"<html>"
+    store, videos = lay({"a.mp4": b"", "a.unknown": b"text", "c": content} | others)
+    (videos / "a.mkv").symlink_to(videos / "nowhere")
+    store = Store(Local(videos))
+    with pytest.raises(FetchError) as error:
+        store.get("a")
+    assert error.value.kind == "damaged"
+    for name in ("a.mp4", "a.unknown", "a.mkv", "a.jpg", "a.nfo"):
+        assert f"{videos / name}: " in str(error.value)
+    with pytest.raises(FetchError) as error:
+        store.get("b")
+    assert str(error.value).count("b.mp4: ") == 9
+    (videos / "a.mp4").unlink()
+    (videos / "a.unknown").unlink()
+    for video_id in ("a", "c"):  # nothing to open
+        with pytest.raises(FetchError) as error:
+            Store(Local(videos)).get(video_id)
+        assert error.value.kind == "not_found"
+        assert str(videos / video_id) in str(error.value)
+        assert "\n" not in str(error.value)
+    with pytest.raises(FetchError, match=r"absent\.\*") as error:
+        store.get("absent")
+    assert error.value.kind == "not_found"
+
+
+def test_linked_folders_are_searched_once_and_lost_ones_named(lay, content, tmp_path, monkeypatch):
+    store, videos = lay({"113/a.mp4": content, "locked/b.mp4": content, ".hidden/d.mp4": content})
+    disk = tmp_path / "disk/114"
+    disk.mkdir(parents=True)
+    (disk / "c.mp4").write_bytes(content)
+    (disk / "back").symlink_to(videos)  # a loop
+    for name, target in (("114", disk), ("again", disk), ("self", "self"), ("115", tmp_path / "unmounted")):
+        (videos / name).symlink_to(target)
+    scan, scanned, locked = os.scandir, [], [str(videos / "locked")]
+
+    def scandir(path):
+        scanned.append(str(path))
+        if str(path) in locked:
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", scandir)
+    store = Store(Local(videos))
+    assert store.get("a").resolve() == videos / "113/a.mp4"
+    assert store.get("c").resolve() == disk / "c.mp4"
+    assert len([path for path in scanned if path.startswith(str(videos))]) < 10, "the loop ends"
+    for video_id in ("b", "d"):
+        with pytest.raises(FetchError) as error:
+            store.get(video_id)
+        assert error.value.kind == "not_found"
+        for name in ("locked", "115", "self"):
+            assert f"{videos / name}: " in str(error.value)
+    dataset = SimpleNamespace(videos_dir=str(videos))
+    recipes = [Recipe(name, subset, "1", 1.0, ()) for name in "abcd" for subset in ("training", "validation")]
+    folders, counted = Local.findings(dataset, recipes)
+    assert str(videos / "locked") in folders.text
+    assert "4 of 8" in counted.text, "as many as the store gives"
+    locked.append(str(videos))
+    with pytest.raises(InputError, match=re.escape(str(videos))):
+        Local(videos)
+    assert [finding.state for finding in Local.findings(dataset, recipes)] == ["missing"]
+
+
+def test_a_pipe_is_not_opened(lay, content):
+    _, videos = lay({"a.webm": content})
+    os.mkfifo(videos / "a.mp4")
+    assert Store(Local(videos)).get("a").resolve() == videos / "a.webm"
+
+
+def test_names_that_are_no_text_reach_the_tables_as_text(lay):
+    store, _ = lay({b"\xe9\n/a.mp4": b"<html>", b"a.\xff.jpg": b""})
+    with pytest.raises(FetchError) as error:
+        store.get("a")
+    assert "a.mp4" in str(error.value)
+    assert str(error.value).encode("utf-8").decode().isprintable()
+
+
 def test_what_a_killed_process_left_is_removed():
     store = Store(Kitchen(0))
     left = store.folder / ".partial/training-0000.new"
@@ -150,5 +317,5 @@ def test_a_local_store_in_another_process_keeps_its_folder_and_lists_the_videos_
     monkeypatch.setattr(files, "home", lambda: pytest.fail("asked the other machine"))
     copies = [pickle.loads(sent) for _ in range(2)]
     assert {copy.folder for copy in copies} == {store.folder}
-    monkeypatch.setattr("recipevis.data.sources.local.group_by_id", lambda *arguments: pytest.fail("listed again"))
+    monkeypatch.setattr("recipevis.data.sources.local._search", lambda *arguments: pytest.fail("listed again"))
     assert copies[1].get("a").resolve() == tmp_path / "videos/a.mkv"

@@ -7,7 +7,7 @@ parameters are checked, so it imports what fetching needs inside `fetch`.
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -21,9 +21,17 @@ PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # a video's id nam
 PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
 REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # the server refuses us, whatever the video
 PASSING = REFUSALS | {"network"}  # these say nothing about the video, so a resumed run asks again
-# Files that lie beside videos under the same name.
-NOT_VIDEOS = {".json", ".txt", ".csv", ".vtt", ".srt", ".jpg", ".jpeg", ".png", ".webp", ".part", ".ytdl", ".lock"}
-NOT_VIDEOS |= {".m4a", ".mp3", ".aac", ".opus", ".ogg", ".wav", ".flac"}
+# Endings of files that lie beside videos under the same name. FFmpeg would open some of them as videos: pictures, sound
+# with a cover, text, playlists, half a download.
+_SOUND = ".m4a .m4b .mp3 .aac .ac3 .opus .ogg .oga .wav .flac .mka .wma .weba"
+_PICTURES = ".jpg .jpeg .png .webp .bmp .tif .tiff .heic .avif .svg .ico"
+_TEXTS = (
+    ".json .txt .csv .tsv .yaml .yml .xml .html .htm .url .pdf .md .log .nfo .diz .asc .description .m3u .m3u8 .mpd"
+)
+_SUBTITLES = ".vtt .srt .ass .ssa .sub .idx .ttml .sbv .lrc .srv1 .srv2 .srv3"
+_DATA = ".npy .npz .h5 .hdf5 .pkl .pt .mat .md5 .sha1 .sha256 .sfv .zip .gz .tar .torrent"
+_UNFINISHED = ".part .ytdl .lock .tmp .temp .crdownload .download .partial .aria2"
+NOT_VIDEOS = frozenset(" ".join((_SOUND, _PICTURES, _TEXTS, _SUBTITLES, _DATA, _UNFINISHED)).split())
 
 
 class FetchError(Exception):
@@ -35,7 +43,8 @@ class FetchError(Exception):
     """
 
     def __init__(self, kind: str, message: str, retry_after_s: float = 0):
-        super().__init__(" ".join(message.split()))
+        # A file's name in it may hold a line end, or bytes that are no UTF-8.
+        super().__init__(" ".join(message.split()).encode("utf-8", "backslashreplace").decode())
         self.kind, self.retry_after_s = kind, retry_after_s
 
     def __reduce__(self):
@@ -80,6 +89,16 @@ class Source(ABC):
             SourceError: the source can't go on at all.
         """
 
+    def candidates(self, video_id: str, folder: Path) -> Iterator[Path]:
+        """What `fetch` gives; a source that finds several files which may be the video puts one after the other into
+        the folder, the likeliest first. The store takes the first that opens.
+
+        Raises:
+            FetchError: as `fetch`; after the last candidate, it names what else lies there.
+            SourceError: as `fetch`.
+        """
+        yield self.fetch(video_id, folder)
+
     @classmethod
     def annotations(cls, dataset: Any) -> dict[str, Any] | None:
         """The source's own annotations in YouCook2's form; None: they are in `dataset.annotations`."""
@@ -103,15 +122,4 @@ def source_class(name: str) -> type[Source]:
 
 def digest(*texts: str) -> str:
     """Twelve hexadecimal digits for a folder's name."""
-    return hashlib.sha256("\0".join(texts).encode()).hexdigest()[:12]
-
-
-def group_by_id(folder: Path, paths: Iterable[Path]) -> dict[str, list[Path]]:
-    """Videos below a folder by id, each id's in the order of their paths; hidden files are left out."""
-    found: dict[str, list[Path]] = {}
-    for path in sorted(paths):
-        hidden = any(part.startswith(".") for part in path.relative_to(folder).parts)
-        if hidden or not path.suffix or path.suffix.lower() in NOT_VIDEOS or path.is_dir():
-            continue
-        found.setdefault(path.stem, []).append(path)
-    return found
+    return hashlib.sha256("\0".join(texts).encode("utf-8", "surrogateescape")).hexdigest()[:12]
