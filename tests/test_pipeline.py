@@ -16,6 +16,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 from ruamel.yaml import YAML
 
+from recipevis.core.inputs import dvc_hash
 from recipevis.data import triplets as triplets_module
 from tests.conftest import ROOT, TINY, set_parameters
 
@@ -488,6 +489,31 @@ def test_three_kills_of_a_training_change_no_bit(finished, tmp_path, hook, count
     done = project.run("python", "-m", "stages.train", RECIPEVIS_RESUME="1")
     assert done.returncode == 0, done.stdout
     assert weights(model) == expected
+
+
+def test_outputs_are_hashed_as_dvc_hashes_them(finished):
+    for stage in finished.lock().values():
+        for out in stage["outs"]:
+            assert dvc_hash(finished.folder / out["path"]) == out["md5"], out["path"]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("stage", ["frames", "embed", "train", "baselines", "sample"])
+def test_force_does_the_work_of_a_finished_stage_anew(finished, tmp_path, hook, counts, stage):
+    """And resumes the work of one that DVC has not committed, because it was killed."""
+    project, whole = finished.copy(tmp_path), int((counts / stage).read_text())
+    counted = {"PYTHONPATH": hook, "INTERRUPT_COUNTS": str(tmp_path)}
+
+    def operations() -> int:
+        project.dvc("repro", "--force", "--single-item", stage, **counted)
+        return int((tmp_path / stage).read_text())
+
+    assert [operations() >= whole for _ in range(3)] == [True] * 3
+    assert project.lock() == finished.lock()
+    if stage == "train":
+        assert project.run("python", "-m", "stages.train").returncode == 0
+        assert operations() < whole / 2
+        assert operations() >= whole
 
 
 @pytest.mark.slow

@@ -1,4 +1,5 @@
-"""A stage's inputs and outputs, as `dvc.yaml` lists them, and whether the inputs have changed since it started.
+"""A stage's inputs and outputs, as `dvc.yaml` lists them, and whether the inputs have changed since it started or DVC
+has committed the outputs.
 
 Code is what lies below `recipevis/` and `stages/`, except the networks that ship with the package. Everything else is
 data. Data can be large: it is hashed once, for the key of the work folder, then compared by size and time.
@@ -8,7 +9,8 @@ import functools
 import hashlib
 import json
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +43,19 @@ class Inputs:
         return digest.hexdigest()[:16]
 
 
+@dataclass(frozen=True)
+class Committed:
+    """A stage's outputs as `dvc.lock` has them.
+
+    Attributes:
+        hashes: of each output, by name.
+        written_ns: when DVC wrote the file, nanoseconds; it writes it after each stage that ran, changed or not.
+    """
+
+    hashes: Mapping[str, str] = field(default_factory=dict)
+    written_ns: int = 0
+
+
 def deps(stage: str) -> list[Path]:
     """The files and folders that a stage reads, code included. `${key}` is replaced by the parameter's value."""
     values = files.read_yaml(PARAMETERS)
@@ -53,6 +68,26 @@ def outs(stage: str) -> list[Path]:
     entry = _entry(stage)
     listed = [name for kind in ("outs", "metrics", "plots") for name in entry.get(kind, [])]
     return [Path(name if isinstance(name, str) else next(iter(name))) for name in listed]
+
+
+def committed(stage: str) -> Committed:
+    """What DVC committed of a stage last; nothing if there is no `dvc.lock`."""
+    lock = Path("dvc.lock")
+    if not lock.exists():
+        return Committed()
+    written_ns = lock.stat().st_mtime_ns
+    stages = (files.read_yaml(lock) or {}).get("stages") or {}
+    return Committed({out["path"]: out.get("md5", "") for out in stages.get(stage, {}).get("outs", [])}, written_ns)
+
+
+def dvc_hash(path: Path) -> str:
+    """A file's or folder's hash as DVC writes it in `dvc.lock`: MD5, of a folder that of its files' names and MD5."""
+    if not path.is_dir():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    members = {file.relative_to(path).as_posix(): file for file in path.rglob("*") if file.is_file()}
+    entries = [{"md5": dvc_hash(members[name]), "relpath": name} for name in sorted(members)]
+    return hashlib.md5(json.dumps(entries, sort_keys=True).encode()).hexdigest() + ".dir"
 
 
 def current(stage: str) -> Inputs:

@@ -89,7 +89,8 @@ def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     if not leads():
         yield work.work_path(stage, begun.key())
         return
-    with work.work_folder(stage, begun.key(), begun.code, inputs.outs(stage), keep) as folder:
+    committed, outs = inputs.committed(stage), inputs.outs(stage)
+    with work.work_folder(stage, begun.key(), begun.code, outs, keep, committed) as folder:
         yield folder
 
 

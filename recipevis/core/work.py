@@ -16,10 +16,13 @@ from pathlib import Path
 import filelock
 
 from recipevis.core import files
+from recipevis.core.inputs import Committed, dvc_hash
 from recipevis.errors import InputError
 
 RESUME = "RECIPEVIS_RESUME"
 _CODE = "code.json"  # in the work folder: the SHA-256 of each file of code that the work was made with
+_RESULTS = "results.json"  # in the folder of finished work: its results' hashes, and when `dvc.lock` was written before
+NOTHING = Committed()
 
 
 class AlreadyMade(Exception):
@@ -33,7 +36,12 @@ def work_path(stage: str, key: str) -> Path:
 
 @contextmanager
 def work_folder(
-    stage: str, key: str, code: Mapping[str, str], results: Sequence[Path] = (), keep: bool = False
+    stage: str,
+    key: str,
+    code: Mapping[str, str],
+    results: Sequence[Path] = (),
+    keep: bool = False,
+    committed: Committed = NOTHING,
 ) -> Iterator[Path]:
     """Create or resume a stage's work folder, hold its lock, and remove the folder when the block succeeds.
 
@@ -44,6 +52,8 @@ def work_folder(
         results: the files and folders that the work is for.
         keep: keep the folder until the next stage begins. DVC deletes results that it had not committed yet when it
             was killed; a rerun then makes them again from this folder.
+        committed: what DVC committed of the stage last. If the kept work made it, a rerun begins anew: the user wants
+            that, by `dvc repro --force`.
 
     Raises:
         AlreadyMade: another process held the lock, finished, and all of `results` exist.
@@ -63,7 +73,7 @@ def work_folder(
             lock.release()
             raise AlreadyMade from None
     try:
-        if done.exists() and not folder.exists() and not _changed(done, code):
+        if done.exists() and not folder.exists() and not _changed(done, code) and not _is_committed(done, committed):
             os.replace(done, folder)
         _remove_finished()
         _check_code(stage, folder, code)
@@ -73,6 +83,9 @@ def work_folder(
         if code:
             files.write_json(folder / _CODE, dict(code))
         yield folder
+        if keep and results:
+            hashes = {result.as_posix(): dvc_hash(result) for result in results}
+            files.write_json(folder / _RESULTS, {"hashes": hashes, "before_ns": committed.written_ns})
         os.replace(folder, done)
         if not keep:
             _remove_finished()
@@ -89,6 +102,16 @@ def _changed(folder: Path, code: Mapping[str, str]) -> list[str]:
     record = folder / _CODE
     before = json.loads(record.read_text(encoding="utf-8")) if record.exists() else code
     return sorted(name for name in before.keys() | code.keys() if before.get(name) != code.get(name))
+
+
+def _is_committed(done: Path, committed: Committed) -> bool:
+    """Whether DVC has committed the results of finished work since the work was finished."""
+    record = done / _RESULTS
+    if not record.exists():
+        return False
+    made = json.loads(record.read_text(encoding="utf-8"))
+    # Equal results may have been committed before, by an earlier run.
+    return committed.written_ns != made["before_ns"] and made["hashes"].items() <= committed.hashes.items()
 
 
 def _check_code(stage: str, folder: Path, code: Mapping[str, str]) -> None:

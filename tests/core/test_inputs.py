@@ -121,3 +121,15 @@ def test_unchanged_data_is_not_read_again(project, monkeypatch):
     os.utime("data/triplets.csv", ns=(stat.st_atime_ns, stat.st_mtime_ns + 1))
     with pytest.raises(InputError, match=r"triplets\.csv"):
         inputs.require_unchanged("train")
+
+
+def test_what_dvc_committed_is_read_from_its_lock_file(project):
+    assert inputs.committed("train") == inputs.Committed()
+    for text in ("", "schema: '2.0'\nstages: {}\n"):
+        (project / "dvc.lock").write_text(text)
+        assert inputs.committed("train").hashes == {}
+    out = "{path: models/trained, hash: md5, md5: abc.dir, size: 5, nfiles: 2}"
+    (project / "dvc.lock").write_text(f"stages:\n  train:\n    cmd: x\n    outs:\n    - {out}\n  embed: {{cmd: x}}\n")
+    assert inputs.committed("train").hashes == {"models/trained": "abc.dir"}
+    assert inputs.committed("train").written_ns == os.stat("dvc.lock").st_mtime_ns
+    assert inputs.committed("embed").hashes == {}

@@ -4,10 +4,12 @@ import contextlib
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from recipevis.core import work
+from recipevis.core.inputs import Committed, dvc_hash
 from recipevis.core.work import work_folder
 from recipevis.errors import InputError
 
@@ -119,8 +121,34 @@ def test_finished_work_is_resumed_by_the_same_code_only(code, resumed):
         assert (folder / "whole").exists() == resumed
 
 
+def test_finished_work_that_dvc_has_committed_is_not_resumed(tmp_path, monkeypatch):
+    """Only `dvc repro --force` runs the stage then. Work whose results DVC lost before it committed them is resumed."""
+    monkeypatch.chdir(tmp_path)
+    model = Path("model")
+    model.mkdir()
+
+    def train(committed):
+        with work_folder("train", KEY, {}, [model], keep=True, committed=committed) as folder:
+            resumed = (folder / "weights").exists()
+            (folder / "weights").write_text("done")
+            (model / "weights").write_text("done")
+        return resumed
+
+    made = {"model": "of other weights"}
+    assert not train(Committed())
+    assert train(Committed()), "the first one, not committed"
+    assert train(Committed(made, 1)), "an earlier one is committed"
+    assert train(Committed(made, 2)), "and an earlier one of another stage"
+    made["model"] = dvc_hash(model)
+    assert not train(Committed(made, 3))
+    assert train(Committed(made, 3)), "an equal one had been committed before it"
+    for time in (4, 5):
+        assert not train(Committed(made | {"plots/train.csv": ""}, time)), "equal results are committed each time"
+
+
 HOLD = """
 import sys
+from recipevis.core.inputs import Committed, dvc_hash
 from recipevis.core.work import work_folder
 with work_folder("train", "f" * 16, {}) as folder:
     found = sorted(path.name for path in folder.iterdir())
