@@ -517,6 +517,16 @@ def test_force_does_the_work_of_a_finished_stage_anew(finished, tmp_path, hook, 
 
 
 @pytest.mark.slow
+def test_a_folder_with_letters_of_other_languages(finished, tmp_path):
+    """The workspace works; `--temp` works with the remedy that `recipevis doctor` and the troubleshooting page give."""
+    project, cache = finished.copy(tmp_path / "mes recettes é 料理"), tmp_path / "cache"
+    assert "report" in ran(project.dvc("exp", "run", "-S", "evaluate.strips=3"))
+    shutil.move(project.folder / ".dvc/cache", cache)
+    project.dvc("cache", "dir", "--local", str(cache))
+    assert ran(project.dvc("exp", "run", "--temp", "-S", "evaluate.strips=4")) == ["annotations", "report"]
+
+
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(finished, tmp_path):
     """Losses within 1e-5, L_cyc included."""
     project = finished.copy(tmp_path)

@@ -6,6 +6,7 @@ import importlib.util
 import os
 import shutil
 import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -66,6 +67,7 @@ def examine(parameters: Config) -> Iterator[Finding]:
     yield source_of(parameters.backbone).check()
     yield from _disk(parameters, recipes)
     yield _git()
+    yield from _queue()
     yield _device(parameters)
 
 
@@ -77,7 +79,7 @@ def _annotations(parameters: Config) -> tuple[Finding, list[Recipe] | None]:
     dataset = parameters.dataset
     in_a_file = "annotations" in source_class(dataset.source).needs
     where = dataset.annotations if in_a_file else f"written by the source {dataset.source!r}"
-    if where.startswith(("http://", "https://")):
+    if where.lower().startswith(("http://", "https://")):
         return Finding("annotations", "note", f"fetched from {where}; assumed to be as many as YouCook2's"), None
     try:
         recipes = annotations.load(dataset)
@@ -123,6 +125,22 @@ def _git() -> Finding:
     if all(named):
         return Finding("git", "ok", "knows your name and e-mail")
     return Finding("git", "missing", "dvc exp run makes commits", "git config user.name and user.email")
+
+
+def _queue() -> Iterator[Finding]:
+    """Whether DVC can copy its settings and git's to a temporary workspace: it writes the copies in ASCII."""
+    if not (Path(".dvc").is_dir() and shutil.which("git")):
+        return
+    fails = "`dvc exp run --temp` and the queue fail: not only ASCII letters in"
+    answer = subprocess.run([sys.executable, "-m", "dvc", "cache", "dir"], capture_output=True)
+    if answer.returncode == 0 and not answer.stdout.isascii():
+        cache = answer.stdout.decode(errors="backslashreplace").strip()
+        yield Finding("queue", "note", f"{fails} {cache}", "move the project, or the cache: see troubleshooting.md")
+    top = subprocess.run(["git", "rev-parse", "--show-toplevel"], capture_output=True).stdout
+    for settings in (Path(os.fsdecode(top.rstrip(b"\n"))) / ".git/config", Path(".dvc/config.local")):
+        if settings.is_file() and not settings.read_bytes().isascii():
+            tool = "git" if settings.name == "config" else "dvc"
+            yield Finding("queue", "note", f"{fails} {settings}", f"set these values with {tool} config --global")
 
 
 def _device(parameters: Config) -> Finding:

@@ -1,6 +1,8 @@
 """`recipevis doctor`: each lack is found, and is gone with its remedy."""
 
 import json
+import os
+import subprocess
 from collections import namedtuple
 
 import pytest
@@ -130,6 +132,27 @@ def test_the_disk_must_hold_the_videos_and_the_frames(parameters_of, monkeypatch
     for gib, states in ((22, ["missing", "ok"]), (23, ["ok", "ok"]), (1, ["missing", "missing"])):
         monkeypatch.setattr(doctor.shutil, "disk_usage", lambda path, free=gib * 2**30: usage(0, 0, free))
         assert [finding.state for finding in doctor._disk(parameters_of(), None)] == states
+
+
+def test_settings_that_dvc_cannot_copy_for_the_queue_are_found(tmp_path, monkeypatch):
+    folder = tmp_path / "mes recettes é 料理"
+    (folder / ".dvc").mkdir(parents=True)
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("GIT_CONFIG_GLOBAL", os.devnull)
+    subprocess.run(["git", "init", "--quiet"], check=True)
+    (folder / ".dvc/config").touch()
+    (finding,) = doctor._queue()
+    assert finding.state == "note"
+    assert str(folder / ".dvc/cache") in finding.text
+    (folder / ".dvc/config.local").write_text("[cache]\n    dir = /cache\n")
+    assert list(doctor._queue()) == [], "the cache is elsewhere"
+    subprocess.run(["git", "config", "user.name", "José"], check=True)
+    with (folder / ".dvc/config.local").open("a", encoding="utf-8") as file:
+        file.write("['remote \"shelf\"']\n    url = /données\n")
+    findings = list(doctor._queue())
+    assert [finding.text.split()[-1].rpartition("/")[-1] for finding in findings] == ["config", "config.local"]
+    monkeypatch.chdir(tmp_path)
+    assert list(doctor._queue()) == [], "no project of DVC"
 
 
 def test_the_command_prints_a_line_for_each_finding(parameters_of):
