@@ -355,8 +355,11 @@ def _line(problem: Any) -> str:
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":  # the checks above name the key and its value themselves
         return f"{name}.{message}"
-    value = "empty" if problem["input"] is None else repr(problem["input"])
-    return f"{name} = {value}: {message[0].lower()}{message[1:]}"
+    message = f"{message[0].lower()}{message[1:]}"
+    if problem["input"] is None:
+        about = describe().get(name)
+        return f"{name} = empty: {message}" + (f" ({about})" if about else "")
+    return f"{name} = {problem['input']!r}: {message}"
 
 
 def _section_at(keys: list[str]) -> type[Section]:

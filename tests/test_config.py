@@ -222,6 +222,7 @@ def test_an_empty_text_is_an_empty_value_for_every_key(name, monkeypatch):
             assert value is None, key
         else:
             assert empty.partition("params.yaml: ")[2].startswith(f"{key} = empty: "), empty
+            assert keys[key] in empty or "needs" in empty or "must" in empty, empty
             assert "\n" not in empty
     assert {key for key in keys if "empty:" in keys[key]} <= may_be_empty
     always = {"dataset.limit", "execution.dask", "backbone.clip_folder", "train.ema", "sample.recipes"}

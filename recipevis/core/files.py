@@ -14,7 +14,7 @@ import platformdirs
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from recipevis.errors import ParameterError
+from recipevis.errors import InputError, ParameterError
 
 # os.umask can only be read by setting it, and other threads must not create files meanwhile: so once, at import.
 _UMASK = os.umask(0o077)
@@ -30,8 +30,14 @@ def user_path(path: str) -> Path:
     """Make a path from the parameter file or the environment absolute.
 
     Relative paths start at the workspace, also in the temporary copy of a queued experiment (DVC sets `DVC_ROOT`).
+
+    Raises:
+        InputError: the path begins with `~` and the name of no user.
     """
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()) / Path(path).expanduser()
+    try:
+        return Path(os.environ.get("DVC_ROOT") or Path.cwd()) / Path(path).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"{path}: {path.split('/')[0]} is no user's home folder; write the whole path") from error
 
 
 @contextmanager

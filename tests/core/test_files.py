@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recipevis.core import files
+from recipevis.errors import InputError
 
 
 def test_home_is_the_environments(recipevis_home):
@@ -33,6 +34,14 @@ def test_user_paths_are_taken_from_the_workspace(monkeypatch, tmp_path):
     assert files.user_path("/b/a.json") == Path("/b/a.json")
     monkeypatch.setenv("DVC_ROOT", "/workspace")
     assert files.user_path("../a.json") == Path("/workspace/../a.json")
+
+
+def test_a_home_folder_of_no_user_is_an_error(monkeypatch):
+    with pytest.raises(InputError, match="^~no such user/a: "):
+        files.user_path("~no such user/a")
+    monkeypatch.setenv("RECIPEVIS_HOME", "~no-such-user")
+    with pytest.raises(InputError, match="~no-such-user"):
+        files.home()
 
 
 def test_what_is_written_takes_the_files_place_whole(tmp_path):
