@@ -37,7 +37,7 @@ def test_user_paths_are_taken_from_the_workspace(monkeypatch, tmp_path):
 
 
 def test_a_home_folder_of_no_user_is_an_error(monkeypatch):
-    with pytest.raises(InputError, match="^~no such user/a: "):
+    with pytest.raises(InputError, match=r"^~no such user/a: "):
         files.user_path("~no such user/a")
     monkeypatch.setenv("RECIPEVIS_HOME", "~no-such-user")
     with pytest.raises(InputError, match="~no-such-user"):
