@@ -32,6 +32,9 @@ def doctor(
     probe: Annotated[
         bool, typer.Option("--probe", help="Also run 20 training steps and say what the whole run takes.")
     ] = False,
+    ask: Annotated[
+        bool, typer.Option("--ask", help="Also ask the source for an annotated video, without downloading it.")
+    ] = False,
 ) -> None:
     """Check this machine for the configured run; the exit status is 2 if something is missing."""
     from rich.console import Console
@@ -40,7 +43,7 @@ def doctor(
     from recipevis import config
 
     console, parameters, missing = Console(soft_wrap=True, highlight=False), config.load(params), 0
-    for finding in examine(parameters):
+    for finding in examine(parameters, ask):
         remedy = f" -> {finding.remedy}" if finding.remedy else ""
         colour = _COLOURS[finding.state]
         console.print(f"[{colour}]{finding.state:8}[/] {finding.what}: {escape(finding.text + remedy)}")
@@ -53,14 +56,22 @@ def doctor(
         raise typer.Exit(2)
 
 
-def examine(parameters: Config) -> Iterator[Finding]:
-    """Every finding, in the order of the stages that need it; the slow ones last."""
+def examine(parameters: Config, ask: bool = False) -> Iterator[Finding]:
+    """Every finding, in the order of the stages that need it; the slow ones last.
+
+    Args:
+        parameters: of the run.
+        ask: also request the annotations and one of their videos, if they are on a server.
+    """
     from recipevis.backbone.base import source_of
     from recipevis.data.sources.base import source_class as video_source
 
-    finding, recipes = _annotations(parameters)
+    source = video_source(parameters.dataset.source)
+    finding, recipes = _annotations(parameters, ask)
     yield finding
-    yield from video_source(parameters.dataset.source).findings(parameters.dataset, recipes)
+    yield from source.findings(parameters.dataset, recipes)
+    if ask:
+        yield from source.ask(parameters.dataset, parameters.download, recipes)
     if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
         yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
     yield _ffmpeg()
@@ -71,15 +82,15 @@ def examine(parameters: Config) -> Iterator[Finding]:
     yield _device(parameters)
 
 
-def _annotations(parameters: Config) -> tuple[Finding, list[Recipe] | None]:
-    """The finding, and the recipes if they are on this machine."""
+def _annotations(parameters: Config, ask: bool) -> tuple[Finding, list[Recipe] | None]:
+    """The finding, and the recipes if they are on this machine or asked for."""
     from recipevis.data import annotations
     from recipevis.data.sources.base import source_class
 
     dataset = parameters.dataset
     in_a_file = "annotations" in source_class(dataset.source).needs
     where = dataset.annotations if in_a_file else f"written by the source {dataset.source!r}"
-    if where.lower().startswith(("http://", "https://")):
+    if where.lower().startswith(("http://", "https://")) and not ask:
         return Finding("annotations", "note", f"fetched from {where}; assumed to be as many as YouCook2's"), None
     try:
         recipes = annotations.load(dataset)

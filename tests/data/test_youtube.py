@@ -1,7 +1,10 @@
 """Every way in which a server can fail, against one on loopback: each ends in its class or in a good file."""
 
+import json
+import os
 import threading
 import time
+from datetime import date, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import numpy as np
@@ -11,7 +14,18 @@ from recipevis.config import load
 from recipevis.data import ffmpeg, video
 from recipevis.data.download import LOG_COLUMNS, download, log_so_far
 from recipevis.data.sources.base import PERMANENT, REFUSALS, FetchError
-from recipevis.data.sources.youtube import _MESSAGES, REFUSALS_IN_A_ROW, UNANSWERED_IN_A_ROW, Pace, YouTube, _kind
+from recipevis.data.sources.youtube import (
+    _MESSAGES,
+    ALIKE_IN_A_ROW,
+    OPTIONS,
+    REFUSALS_IN_A_ROW,
+    WITHHELD_IN_A_ROW,
+    Pace,
+    Streak,
+    YouTube,
+    _age,
+    _kind,
+)
 from recipevis.data.store import ASK_ALL, Store
 from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.data.tables.videos import ERRORS
@@ -24,7 +38,7 @@ class Server(ThreadingHTTPServer):
     def __init__(self, content: bytes, short: bytes):
         super().__init__(("127.0.0.1", 0), Handler)
         self.content, self.short, self.asked, self.cookies = content, short, {}, []
-        self.hang = threading.Event()
+        self.hang, self.mended = threading.Event(), False
         self.url = f"http://127.0.0.1:{self.server_port}/{{video_id}}.mp4"
 
     def handle_error(self, request, client_address):
@@ -110,6 +124,10 @@ class Handler(BaseHTTPRequestHandler):
     def noise(self, count):
         self.send(np.random.default_rng(0).bytes(50_000))
 
+    def unfit(self, count):  # one format, too large; the video once the server is mended
+        playlist = b"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=9000000,RESOLUTION=1920x1080\nbig.m3u8\n"
+        self.whole(count) if self.server.mended else self.send(playlist, "application/vnd.apple.mpegurl")
+
     def short(self, count):
         self.send(self.server.short if count <= 2 else self.server.content)
 
@@ -143,7 +161,7 @@ def server(contents):
 
 
 def store_of(server, retries=1, timeout_s=0.4):
-    return Store(YouTube(server.url, "b", retries, timeout_s, (0, 0), backoff_s=0))
+    return Store(YouTube(server.url, "b[height<=?480]", retries, timeout_s, (0, 0), backoff_s=0))
 
 
 @pytest.mark.parametrize(
@@ -290,7 +308,7 @@ def test_messages_have_their_kind(message, kind):
 def test_a_full_disk_stops_and_is_no_failed_video(monkeypatch, message):
     import yt_dlp
 
-    def full(self, *_):
+    def full(self, *_, **__):
         raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
 
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", full)
@@ -320,22 +338,316 @@ def test_a_short_one_is_kept_where_the_second_ask_fails_but_for_a_refusal(server
     assert list(table.error) == ["", "rate_limited"]
     assert list(table["flags"]) == ["short", ""]
     assert table.duration_s[0] == 2
-    assert not (asked.folder / ".failed").exists()
+    assert not (asked.folder / ".failed/shortgone-a.json").exists()
 
 
-def test_what_failed_for_good_is_not_asked_for_again(server, tmp_path, monkeypatch):
-    ids = ["status-404abcd", "status-503abcd", "whole-abcdefg"]
-    kinds = []
-    for run in range(3):
-        if run == 2:
-            monkeypatch.setenv(ASK_ALL, "1")
-        before = dict(server.asked)
-        (tmp_path / str(run)).mkdir()
-        table, _ = download([recipe(name) for name in ids], store_of(server), 1, tmp_path / str(run))
-        kinds.append(list(table.error))
-        asked = {name for name in ids if server.asked.get(name, 0) > before.get(name, 0)}
-        assert asked == [set(ids), {"status-503abcd"}, {"status-404abcd", "status-503abcd"}][run]
-    assert kinds == [["not_found", "network", ""]] * 3
+def aged(store, video_id, hours):
+    """Move all asks for a video into the past."""
+    note = store.folder / ".failed" / f"{video_id}.json"
+    read = json.loads(note.read_text())
+    for ask in read["asks"]:
+        ask["at"] = (datetime.fromisoformat(ask["at"]) - timedelta(hours=hours)).isoformat()
+    note.write_text(json.dumps(read))
+
+
+def runs(server, tmp_path, ids, options=None, number=1, **arguments):
+    """Rows of a run in a work folder of its own, and which videos were asked for."""
+    work, before = tmp_path / f"{time.monotonic_ns()}", dict(server.asked)
+    work.mkdir()
+    table, log = download([recipe(name) for name in ids], store_of(server, **arguments), 1, work)
+    asked = {name for name in ids if server.asked.get(name, 0) > before.get(name, 0)}
+    return table, asked, log
+
+
+def test_a_failure_is_final_once_two_asks_apart_agree(server, tmp_path, monkeypatch):
+    ids = ["whole-abcdefg", "status-404abcd", "status-503abcd"]
+    failing = set(ids[1:])
+    store = store_of(server)
+    assert runs(server, tmp_path, ids)[1] == set(ids)
+    assert runs(server, tmp_path, ids)[1] == failing  # at once, so nothing is confirmed
+    aged(store, "status-404abcd", 5.9)
+    assert runs(server, tmp_path, ids)[1] == failing
+    aged(store, "status-404abcd", 0.2)
+    assert runs(server, tmp_path, ids)[1] == failing  # the ask that confirms it
+    table, asked, _ = runs(server, tmp_path, ids)
+    assert asked == {"status-503abcd"}
+    assert list(table.error) == ["", "not_found", "network"]
+    monkeypatch.setenv(ASK_ALL, "1")
+    assert runs(server, tmp_path, ids)[1] == failing
+
+
+def test_another_set_up_confirms_a_failure_and_no_faulty_one_does(server, tmp_path, monkeypatch):
+    gone = ["status-404abcd"]
+    assert runs(server, tmp_path, gone)[1] == set(gone)  # nothing ever came: the set-up may be at fault
+    monkeypatch.setenv("RECIPEVIS_YTDLP_ARGS", "--user-agent me")
+    runs(server, tmp_path, gone)
+    assert runs(server, tmp_path, gone)[1] == set(gone)
+    runs(server, tmp_path, ["whole-abcdefg"])
+    runs(server, tmp_path, gone)  # from here on a known video answers
+    monkeypatch.setenv("RECIPEVIS_YTDLP_ARGS", "--user-agent you")
+    assert runs(server, tmp_path, gone)[1] == set(gone)
+    table, asked, _ = runs(server, tmp_path, gone)
+    assert asked == set()
+    assert list(table.error) == ["not_found"]
+
+
+@pytest.mark.parametrize(
+    ("content", "hours", "again"),
+    [
+        ({"kind": "not_found", "message": "no"}, 0, True),
+        ({"kind": "not_found", "message": "no"}, 7, False),  # with the first ask of this version, which agrees
+        ({"kind": "no_suitable_format", "message": "no"}, 7, True),
+        ({"asks": []}, 0, True),
+        ({"asks": [{"kind": "not_found"}]}, 0, True),
+        ([], 0, True),
+        (None, 0, True),
+    ],
+    ids=str,
+)
+def test_notes_of_earlier_versions_count_as_one_ask(server, tmp_path, content, hours, again):
+    runs(server, tmp_path, ["whole-abcdefg"])
+    note = store_of(server).folder / ".failed/status-404abcd.json"
+    note.parent.mkdir(exist_ok=True)
+    note.write_text("{" if content is None else json.dumps(content))
+    os.utime(note, (time.time() - 3600 * hours,) * 2)
+    gone = ["status-404abcd"]
+    assert runs(server, tmp_path, gone)[1] == set(gone)
+    assert runs(server, tmp_path, gone)[1] == (set(gone) if again else set())
+
+
+STATUSES = [401, 403, 404, 410, 429, 500, 503]
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_run_ends_where_what_is_left_is_really_gone(server, tmp_path, status, workers):
+    """In a second project, on a resume and with the good ones first; and a set-up that works is never called faulty."""
+    good = [f"whole-{number:05d}" for number in range(3)]
+    gone = [f"status-{status}{number:03d}" for number in range(25)]
+    sizes = []
+    for ids in (good + gone, gone + good, gone):
+        work = tmp_path / str(len(sizes))
+        work.mkdir()
+        table, _ = download([recipe(name) for name in ids], store_of(server, retries=0), workers, work)
+        sizes.append(dict(table.status.value_counts()))
+    assert sizes == [{"ok": 3, "failed": 25}, {"failed": 25, "ok": 3}, {"failed": 25}]
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_second_store_of_notes_ends_too(server, tmp_path, status):
+    """The first project's videos are stored, its notes are not: only a known video can tell."""
+    runs(server, tmp_path, ["whole-00000", "whole-00001"])
+    gone = [f"status-{status}{number:03d}" for number in range(25)]
+    asked = dict(server.asked)
+    table, _, _ = runs(server, tmp_path, gone, retries=0)
+    assert set(table.status) == {"failed"}
+    assert any(server.asked[name] > asked.get(name, 0) for name in ("whole-00000", "whole-00001"))
+
+
+def test_any_of_the_known_videos_may_answer(server, tmp_path):
+    """The latest known one may have gone itself."""
+    runs(server, tmp_path, [f"whole-{number:05d}" for number in range(3)])
+    store = store_of(server)
+    for name in store.stored_ids()[:2]:
+        (store.folder / f"{name}.mp4").rename(store.folder / f"status-401{name[-3:]}.mp4")
+    assert store.stored_ids()[0].startswith("status")
+    table, _, _ = runs(server, tmp_path, [f"status-401{number:03d}" for number in range(100, 115)])
+    assert set(table.error) == {"login_or_bot_check"}
+
+
+@pytest.mark.parametrize("status", STATUSES)
+def test_a_dead_mirror_stops_the_stage_and_reruns_get_to_the_end(server, tmp_path, status):
+    """Nothing answers, also what came before. No failure is final, so that a mended mirror is asked for all."""
+    gone = [f"status-{status}{number:03d}" for number in range(25)]
+    store = store_of(server)
+    runs(server, tmp_path, ["whole-00000"])
+    (store.folder / "whole-00000.mp4").rename(store.folder / f"status-{status}999.mp4")
+    ends = []
+    for _ in range(8):
+        try:
+            ends.append(set(runs(server, tmp_path, gone, retries=0)[0].status))
+            break
+        except SourceError as error:
+            ends.append(error.exit_status)
+            assert "\n" not in str(error)
+    assert ends[0] == 3
+    assert ends[-1] == {"failed"}
+    for name in gone:
+        aged(store, name, 7)
+    with pytest.raises(SourceError):
+        runs(server, tmp_path, [f"status-{status}{number:03d}" for number in range(100, 125)], retries=0)
+    assert runs(server, tmp_path, gone, retries=0)[1] == set(gone)
+
+
+def test_formats_that_nobody_gives_are_the_set_ups_fault(server, tmp_path):
+    """yt-dlp is too old: no video has a format. Once that is mended, the same command gets all."""
+    ids = [f"unfit-{number:05d}" for number in range(25)]
+    work = tmp_path / "work"
+    work.mkdir()
+    for _ in range(2):
+        with pytest.raises(SourceError, match="no_suitable_format") as error:
+            download([recipe(name) for name in ids], store_of(server), 1, work)
+        assert "yt-dlp" in str(error.value)
+    assert not list(work.glob("*.json"))
+    assert "no_suitable_format" in set(log_so_far([recipe(name) for name in ids], work).error)
+    for name in store_of(server).folder.glob(".failed/*.json"):
+        aged(store_of(server), name.stem, 7)
+    server.mended = True
+    table, _ = download([recipe(name) for name in ids], store_of(server), 1, work)
+    assert set(table.status) == {"ok"}
+    assert not list(store_of(server).folder.glob(".failed/*"))
+
+
+def test_few_videos_without_a_format_are_never_final_while_nothing_comes(server, tmp_path, monkeypatch):
+    ids = [f"unfit-{number:05d}" for number in range(ALIKE_IN_A_ROW - 1)]
+    runs(server, tmp_path, ids)
+    for name in ids:
+        aged(store_of(server), name, 30)
+    monkeypatch.setenv(OPTIONS, "--user-agent me")
+    table, _, _ = runs(server, tmp_path, ids)
+    assert set(table.error) == {"no_suitable_format"}
+    server.mended = True
+    assert set(runs(server, tmp_path, ids)[0].status) == {"ok"}
+
+
+def test_a_half_done_run_asks_again_under_another_set_up(server, tmp_path, monkeypatch):
+    work = tmp_path / "work"
+    work.mkdir()
+    recipes = [recipe("whole-abcdefg"), recipe("status-404abcd")]
+    for variable, asks in (("", True), ("", False), ("--user-agent me", True)):
+        monkeypatch.setenv(OPTIONS, variable)
+        before = server.asked.get("status-404abcd", 0)
+        table, _ = download(recipes, store_of(server), 1, work)
+        assert list(table.error) == ["", "not_found"]
+        assert (server.asked.get("status-404abcd", 0) > before) == asks
+
+
+WARNINGS = {  # in yt-dlp's words, shortened
+    "token": "[youtube] x: web client https formats require a GVS PO Token which was not provided.",
+    "SABR": "[youtube] Some tv client https formats have been skipped as they are missing a URL. YouTube may have enabled",
+    "n": "[youtube] x: n challenge solving failed: Some formats may be missing. Ensure you have a supported runtime",
+    "signature": "[youtube] x: Signature solving failed: Some formats may be missing.",
+    "runtime": "[youtube] No supported JavaScript runtime could be found. Only deno is enabled by default;",
+    "old n": "[youtube] x: nsig extraction failed: Some formats may be missing",
+    "images": "Only images are available for download. Use --list-formats to see them",
+    "DRM": "[youtube] x: Some tv client https formats have been skipped as they are DRM protected.",
+}
+
+
+def answering(monkeypatch, message, warnings=(), notes=()):
+    """Let yt-dlp fail with a message after warnings, or give a video where the message is empty."""
+    import yt_dlp
+
+    extract = yt_dlp.YoutubeDL.extract_info
+
+    def answer(self, *arguments, **options):
+        for warning in warnings:
+            self.report_warning(warning)
+        for note in notes:
+            self.write_debug(note)
+        if message:
+            raise yt_dlp.utils.DownloadError(f"ERROR: {message}")
+        return extract(self, *arguments, **options)
+
+    monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", answer)
+
+
+@pytest.mark.parametrize("warning", WARNINGS.values(), ids=WARNINGS)
+@pytest.mark.parametrize("loud", [True, False])
+def test_formats_missing_for_want_of_a_token_are_a_refusal(server, tmp_path, monkeypatch, warning, loud):
+    said = {"warnings": [warning]} if loud else {"notes": [f"x: {warning}"]}
+    answering(monkeypatch, "[youtube] x: Requested format is not available. Use --list-formats", **said)
+    table, _, log = runs(server, tmp_path, ["whole-abcdefg"])
+    assert list(table.error) == ["formats_withheld"]
+    assert warning in log.warnings[0]
+    with pytest.raises(SourceError) as error:
+        runs(server, tmp_path, [f"whole-{number:05d}" for number in range(25)])
+    for advice in ("yt-dlp", "deno", OPTIONS, "RECIPEVIS_COOKIES"):
+        assert advice in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_withheld_formats_stop_after_few_videos_and_no_pause(server, tmp_path, monkeypatch):
+    answering(monkeypatch, "unable to download video data: HTTP Error 403: Forbidden", [WARNINGS["token"]])
+    recipes = [recipe(f"whole-{number:05d}") for number in range(25)]
+    store = Store(YouTube(server.url, "b", 0, 1, (0, 0), backoff_s=3600))
+    with pytest.raises(SourceError):
+        download(recipes, store, 1, tmp_path)
+    assert len(list(store.folder.glob(".failed/*"))) == WITHHELD_IN_A_ROW
+
+
+def test_warnings_beside_a_video_that_came_are_logged(server, tmp_path, monkeypatch):
+    answering(monkeypatch, "", ["one\nof two lines", "two", "two"], ["noise", WARNINGS["SABR"]])
+    table, _, log = runs(server, tmp_path, ["whole-abcdefg"])
+    assert list(table.status) == ["ok"]
+    assert log.columns[-1] == "warnings"
+    assert log.warnings[0].startswith("one of two lines | two")
+    assert log.warnings[0].count("two") == 2
+    assert "SABR" not in log.warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ("--foo", "--foo"),
+        ("'open", "quotation"),
+        ("--extractor-args x", "extractor-args"),
+        ("--sleep-interval x", "sleep"),
+        ("--js-runtimes foo", "foo"),
+        ("--impersonate nobody", "nobody"),
+        ("--help", "help"),
+        ("--version", "help"),
+        ("--config-locations /nowhere", "/nowhere"),
+        ("-f best", "download.format"),
+        ("-x", "--format"),
+        ("--retries 3", "download.retries"),
+        ("--output x", "--output"),
+        ("--cookies x", "RECIPEVIS_COOKIES"),
+        ("--proxy x", "RECIPEVIS_PROXY"),
+        ("--exec ls", "--exec"),
+        ("--simulate", "--simulate"),
+        ("--plugin-dirs x", "--plugin-dirs"),
+        ("-v", "--verbose"),
+        ("http://127.0.0.1/a", "http://127.0.0.1/a"),
+    ],
+)
+def test_wrong_options_of_yt_dlp_stop_before_any_request(server, monkeypatch, capfd, options, named):
+    monkeypatch.setenv(OPTIONS, options)
+    with pytest.raises(InputError, match=rf"^{OPTIONS}: ") as error:
+        store_of(server)
+    assert named in str(error.value)
+    assert "\n" not in str(error.value)
+    assert capfd.readouterr() == ("", "")
+    assert server.asked == {}
+
+
+def test_options_of_yt_dlp_are_passed_through(server, tmp_path, monkeypatch):
+    monkeypatch.setenv(
+        OPTIONS, "--extractor-args 'youtube:player_client=tv,android' --add-headers 'Cookie: who=me' -t sleep"
+    )
+    source = store_of(server).source
+    assert source._options["extractor_args"] == {"youtube": {"player_client": ["tv", "android"]}}
+    assert source._options["format"] == "b[height<=?480]"
+    monkeypatch.setenv(OPTIONS, "--add-headers 'Cookie: who=me'")
+    runs(server, tmp_path, ["whole-abcdefg"])
+    assert server.cookies[-1] == "who=me"
+
+
+@pytest.mark.parametrize(
+    ("version", "state", "days"),
+    [
+        ("2026.10.26", "ok", "31 days"),
+        ("2026.10.11.232930.dev0", "note", "46 days"),
+        ("2025.10.26", "note", "396 days"),
+        ("local", "ok", ""),
+    ],
+)
+def test_the_doctor_says_how_old_yt_dlp_is_and_how_to_update_it(version, state, days):
+    finding = _age(version, date(2026, 11, 26))
+    assert finding.state == state
+    assert days in finding.text
+    if state == "note":
+        assert finding.remedy.endswith("-m pip install -U yt-dlp yt-dlp-ejs")
 
 
 def test_refusals_in_a_row_stop_the_stage_and_the_same_command_goes_on(server, tmp_path):
@@ -378,18 +690,27 @@ def test_no_network_stops_the_stage_and_the_same_command_goes_on(server, tmp_pat
     assert set(table.status) == {"ok"}, "none counts as tried"
 
 
-def test_an_answer_in_between_resets_the_count():
-    pace = Pace((0, 0), 0)
-    for between in (pace.answered, lambda: pace.refused(FetchError("rate_limited", "no"))):
-        for _ in range(UNANSWERED_IN_A_ROW - 1):
-            pace.unanswered("down")
-        between()
-    for _ in range(UNANSWERED_IN_A_ROW - 1):
-        pace.unanswered("down")
-    with pytest.raises(SourceError, match="no answer for 20"):
-        pace.unanswered("down")
-    pace.answered()  # another worker's, that was under way
-    with pytest.raises(SourceError):
+def test_a_streak_is_of_one_kind_and_ends_with_an_answer():
+    streak = Streak()
+
+    def long(*failures, most=3):
+        return [streak.failed(kind, f"{number}", noted, most)[1] for number, (kind, noted) in enumerate(failures)]
+
+    assert long(*[("a", False)] * 3) == [False, False, True]
+    streak.end()
+    assert long(("a", False), ("a", False), ("b", False), ("a", False), ("a", False)) == [False] * 5
+    streak.end()
+    # What an earlier run noted isn't counted, and as many more may fail
+    assert long(("a", True), *[("a", False)] * 4) == [False, False, False, False, True]
+    streak.end()
+    assert streak.failed("a", "x", False, 3) == (1, False, ["x"])
+
+
+def test_who_comes_after_a_stop_is_stopped():
+    pace = Pace((0, 0))
+    pace.stop("one")
+    pace.stop("two")
+    with pytest.raises(SourceError, match="one"):
         pace.wait()
 
 
@@ -413,19 +734,19 @@ def test_pauses_grow_and_the_server_may_ask_for_longer_ones(monkeypatch):
         now[0] += seconds
 
     monkeypatch.setattr(time, "sleep", sleep)
-    pace = Pace((0, 0), 10)
+    source = YouTube("http://127.0.0.1:9/{video_id}", "b", 0, 1, (0, 0), backoff_s=10)
     waits = []
     for retry_after_s in (0, 0, 50, 0):
-        pace.refused(FetchError("rate_limited", "no", retry_after_s))
+        source._failed("a", FetchError("rate_limited", "no", retry_after_s), 0, False)
         slept.clear()
-        pace.wait()
+        source._pace.wait()
         waits.append(round(sum(slept)))
     assert waits == [10, 20, 50, 80]
     assert max(slept) <= 1  # so that a worker learns soon that another has given up
     with pytest.raises(SourceError):
-        pace.refused(FetchError("rate_limited", "no"))
+        source._failed("a", FetchError("rate_limited", "no"), 0, False)
     with pytest.raises(SourceError):
-        pace.wait()  # another thread
+        source._pace.wait()  # another thread
 
 
 def test_between_two_videos_there_is_a_pause(monkeypatch):
@@ -433,7 +754,7 @@ def test_between_two_videos_there_is_a_pause(monkeypatch):
     now = [0.0]
     monkeypatch.setattr(time, "time", lambda: now[0])
     monkeypatch.setattr(time, "sleep", lambda seconds: (slept.append(seconds), now.__setitem__(0, now[0] + seconds)))
-    pace = Pace((5, 10), 60)
+    pace = Pace((5, 10))
     pace.wait()
     assert slept == []
     for _ in range(3):
@@ -442,13 +763,16 @@ def test_between_two_videos_there_is_a_pause(monkeypatch):
         assert 5 <= sum(slept) <= 10
 
 
-def test_the_seconds_that_a_server_asks_for_are_heard(server):
-    asked = store_of(server)
-    asked.source._pace.refused = lambda error: heard.append(error.retry_after_s)
+def test_the_seconds_that_a_server_asks_for_are_heard_unless_a_known_video_answers(server):
     heard = []
-    for video_id in ("later-abcdefg", "status-429abcd"):
-        with pytest.raises(FetchError):
-            asked.get(video_id)
+    for known in (False, True):
+        asked = store_of(server)
+        if known:
+            asked.get("whole-abcdefg")
+        asked.source._pace.hold = heard.append
+        for video_id in (f"later-abcdef{known:d}", f"status-429abc{known:d}"):
+            with pytest.raises(FetchError):
+                asked.get(video_id)
     assert heard == [7, 7, 0, 0]
 
 

@@ -7,19 +7,21 @@ parameters are checked, so it imports what fetching needs inside `fetch`.
 import hashlib
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from recipevis.core.findings import Finding
 from recipevis.core.plugins import class_in
 from recipevis.data.tables.recipes import Recipe
+from recipevis.errors import SourceError
 
 SOURCES = tuple(sorted(path.stem for path in Path(__file__).parent.glob("[a-z]*.py") if path.stem != "base"))
 PLAIN_ID = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,199}")  # a video's id names its files
 # Errors of `tables.videos.ERRORS` by what they mean for the next try.
 PERMANENT = frozenset({"private", "removed", "age_or_country_locked", "not_found", "no_suitable_format"})
-REFUSALS = frozenset({"login_or_bot_check", "rate_limited"})  # the server refuses us, whatever the video
+REFUSALS = frozenset({"login_or_bot_check", "rate_limited", "formats_withheld"})  # the server refuses us
 PASSING = REFUSALS | {"network"}  # these say nothing about the video, so a resumed run asks again
 # Endings of files that lie beside videos under the same name. FFmpeg would open some of them as videos: pictures, sound
 # with a cover, text, playlists, half a download.
@@ -51,6 +53,32 @@ class FetchError(Exception):
         return FetchError, (self.kind, str(self), self.retry_after_s)
 
 
+class SetUpFault(SourceError):
+    """Video after video failed alike and no known one answers: the set-up is at fault, not the videos.
+
+    Attributes:
+        video_ids: the videos that failed, in their order.
+        last: the failure of the last one.
+    """
+
+    def __init__(self, message: str, video_ids: Sequence[str], last: FetchError):
+        super().__init__(message)
+        self.video_ids, self.last = tuple(video_ids), last
+
+
+@dataclass(frozen=True)
+class Past:
+    """What the store remembers of a source's videos.
+
+    Attributes:
+        came: the ids of the videos that came, the latest first.
+        failed: the kind of a video's latest noted failure; empty if there is none.
+    """
+
+    came: Callable[[], Sequence[str]] = tuple
+    failed: Callable[[str], str] = lambda video_id: ""
+
+
 class Source(ABC):
     """Fetches videos by id. Called from several threads; a source that is not `remote` is also pickled.
 
@@ -58,10 +86,13 @@ class Source(ABC):
         licence: of the recipes and frames, for the model card.
         video_bytes: what an average video takes in the store.
         needs: the keys of `dataset` that must not be empty, each with what it takes.
-        remote: the source asks a server over the network. It then works on this machine only, permanent failures are
-            remembered, and a video that is too short is fetched a second time.
+        remote: the source asks a server over the network. It then works on this machine only, failures are noted, and a
+            video that is too short is fetched a second time.
         name: of its folder in the store; it changes with everything that changes the videos.
         about: where the videos come from, written into that folder for people.
+        past: set by the store of a remote source.
+        set_up: stands for what the server sees of this machine: versions, options, cookies. Two failures under
+            different set-ups confirm each other.
     """
 
     licence: ClassVar[str]
@@ -70,6 +101,8 @@ class Source(ABC):
     remote: ClassVar[bool] = False
     name: str
     about: str
+    past: Past = Past()
+    set_up: str = ""
 
     @classmethod
     @abstractmethod
@@ -99,6 +132,14 @@ class Source(ABC):
         """
         yield self.fetch(video_id, folder)
 
+    def is_sound(self) -> bool:
+        """Whether the set-up works: a video came a short while ago, or one that is known to exist answers now."""
+        return True
+
+    def warnings(self, video_id: str) -> Sequence[str]:
+        """What was said beside this run's last fetch of a video, a line each."""
+        return ()
+
     @classmethod
     def annotations(cls, dataset: Any) -> dict[str, Any] | None:
         """The source's own annotations in YouCook2's form; None: they are in `dataset.annotations`."""
@@ -113,6 +154,11 @@ class Source(ABC):
     def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterable[Finding]:
         """What `recipevis doctor` reports about this source; `recipes` is None where they are not on this machine."""
         return ()
+
+    @classmethod
+    def ask(cls, dataset: Any, download: Any, recipes: Sequence[Recipe] | None) -> Iterable[Finding]:
+        """What `recipevis doctor --ask` reports: whether an annotated video would come now. Downloads none."""
+        yield Finding("one video", "ok", f"nothing to ask: dataset.source {dataset.source} needs no server")
 
 
 def source_class(name: str) -> type[Source]:

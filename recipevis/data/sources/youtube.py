@@ -1,13 +1,18 @@
 """Videos through yt-dlp, from YouTube or a mirror, at a pace that YouTube tolerates."""
 
+import contextlib
+import importlib.metadata
 import io
 import os
 import random
 import re
+import shlex
 import shutil
+import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
+from datetime import UTC, date, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -15,28 +20,41 @@ from urllib.parse import urlsplit
 
 from recipevis.core import files
 from recipevis.core.findings import Finding
-from recipevis.data.sources.base import NOT_VIDEOS, PLAIN_ID, REFUSALS, FetchError, Source, digest
+from recipevis.data.sources.base import NOT_VIDEOS, PLAIN_ID, REFUSALS, FetchError, SetUpFault, Source, digest
 from recipevis.data.tables.recipes import Recipe
 from recipevis.errors import InputError, SourceError, disk_full
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
 COOKIES = ("RECIPEVIS_COOKIES", "RECIPEVIS_COOKIES_FROM_BROWSER")  # environment variables: a file, a browser's name
-REFUSALS_IN_A_ROW = 5  # then the stage stops: more requests would only make it worse
-UNANSWERED_IN_A_ROW = 20  # then the stage stops: probably the network is down
+PROXY = "RECIPEVIS_PROXY"  # environment variable: an address
+OPTIONS = "RECIPEVIS_YTDLP_ARGS"  # environment variable: options of yt-dlp's command line
+# So many failures alike in a row are the set-up's, unless a known video answers.
+REFUSALS_IN_A_ROW = 5  # more requests would only make it worse
+WITHHELD_IN_A_ROW = 5
+UNANSWERED_IN_A_ROW = 20
+ALIKE_IN_A_ROW = 10  # of any other kind
+_KNOWN_ASKED = 3  # known videos that are asked for before the set-up is called faulty
+_PROVEN_S = 600  # so long one video that came vouches for the set-up
 # Requests for one video: yt-dlp's own retries don't cover every kind. A video for members only is refused each time, so
 # there must be few.
 _TRIES = 2
-_WORTH_ANOTHER = REFUSALS | {"network"}
+_MENDED_BY_WAITING = REFUSALS - {"formats_withheld"}
+_WORTH_ANOTHER = _MENDED_BY_WAITING | {"network"}
 _LONGEST_PAUSE_S = 3600  # also where the server asks for a longer one
 _NAP_S = 1  # a waiting thread looks this often whether another one has stopped the source
 _YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
+_OLD_DAYS = 45  # yt-dlp has a release every few weeks, after most changes of YouTube's
 
 
 class YouTube(Source):
     """Downloads through yt-dlp, from YouTube or any other site that yt-dlp knows.
 
-    Cookies and proxy come from the environment: `RECIPEVIS_COOKIES` (a file), `RECIPEVIS_COOKIES_FROM_BROWSER` (a
-    browser's name), `RECIPEVIS_PROXY` (an address). They are read once.
+    Cookies, proxy and yt-dlp's own options come from the environment: `RECIPEVIS_COOKIES` (a file),
+    `RECIPEVIS_COOKIES_FROM_BROWSER` (a browser's name), `RECIPEVIS_PROXY` (an address), `RECIPEVIS_YTDLP_ARGS` (as on
+    yt-dlp's command line). They are read once.
+
+    When videos fail alike, one after the other, a video that came earlier is asked for. If it answers, the failures are
+    the videos' own and the source goes on; if none does, the source stops.
 
     Args:
         url: the address of a video, with `{video_id}` in it.
@@ -47,7 +65,7 @@ class YouTube(Source):
         backoff_s: pause after a refusal, seconds; doubled with each further refusal in a row.
 
     Raises:
-        InputError: the cookies can't be read.
+        InputError: the cookies can't be read, or yt-dlp's options are wrong.
     """
 
     licence = "each video belongs to its author; YouTube's terms apply"
@@ -58,21 +76,26 @@ class YouTube(Source):
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
         self.name, self.about = f"youtube-{digest(url, format)}", f"{url}, {format}"
+        self.set_up = digest(_version(), *(os.environ.get(name, "") for name in (*COOKIES, PROXY, OPTIONS)))
         self._url, self._cookies = url, _cookies()
-        self._pace = Pace(tuple(pause_s), backoff_s)
-        self._options = {
+        self._pace, self._backoff_s, self._streak = Pace(tuple(pause_s)), backoff_s, Streak()
+        self._asking = threading.Lock()  # held while a known video is asked for
+        self._good_at = -float("inf")  # when the latest request that was answered with a video began; `time.monotonic`
+        self._bad_at, self._bad_count = -float("inf"), 0  # when no known video answered, and how many were asked for
+        self._doubted: set[str] = set()  # known videos that didn't answer
+        self._warnings: dict[str, Sequence[str]] = {}
+        self._options = {"cachedir": False} | _users_options()
+        self._options |= {
             "format": format,
             "retries": retries,
             "fragment_retries": retries,
             "extractor_retries": min(retries, 3),
             "socket_timeout": timeout_s,
             "noplaylist": True,
-            "cachedir": False,
             "quiet": True,
             "noprogress": True,
-            "logger": _Silent(),
         }
-        if proxy := os.environ.get("RECIPEVIS_PROXY"):
+        if proxy := os.environ.get(PROXY):
             self._options["proxy"] = proxy
 
     @classmethod
@@ -88,12 +111,25 @@ class YouTube(Source):
 
     @classmethod
     def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
-        """Whether yt-dlp has a JavaScript runtime, and whether cookies are set."""
+        """How old yt-dlp is, whether it has a JavaScript runtime and right options, and whether cookies are set."""
+        yield _age(_version(), datetime.now(UTC).date())
         runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
-        if runtime:
-            yield Finding("JavaScript for yt-dlp", "ok", runtime)
+        if runtime in ("deno", None):
+            found = ("ok", runtime, "") if runtime else ("missing", "no deno, node, bun or qjs", "pip install deno")
+            yield Finding("JavaScript for yt-dlp", *found)
         else:
-            yield Finding("JavaScript for yt-dlp", "missing", "no deno, node, bun or qjs", "pip install deno")
+            name = "quickjs" if runtime == "qjs" else runtime
+            chosen = name in os.environ.get(OPTIONS, "")
+            remedy = "" if chosen else f"pip install deno, or set {OPTIONS}='--js-runtimes {name}'"
+            text = runtime if chosen else f"{runtime}, which yt-dlp only uses when told to"
+            yield Finding("JavaScript for yt-dlp", "ok" if chosen else "missing", text, remedy)
+        if os.environ.get(OPTIONS):
+            try:
+                _users_options()
+            except InputError as error:
+                yield Finding("yt-dlp's options", "missing", str(error), f"correct {OPTIONS}")
+            else:
+                yield Finding("yt-dlp's options", "ok", f"from {OPTIONS}")
         variable = next((name for name in COOKIES if os.environ.get(name)), None)
         if variable is None:
             yield Finding("cookies", "note", "none: about 300 videos an hour as a guest", f"set {COOKIES[0]}")
@@ -103,48 +139,242 @@ class YouTube(Source):
         else:
             yield Finding("cookies", "ok", f"from {variable}")
 
+    @classmethod
+    def ask(cls, dataset: Any, download: Any, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
+        """Whether one of the first annotated videos would come, in which format. Downloads none."""
+        try:
+            source = cls.from_config(dataset, download)
+        except InputError as error:
+            yield Finding("one video", "missing", str(error), "correct it, then ask again")
+            return
+        for recipe in (recipes or ())[:_KNOWN_ASKED]:
+            try:
+                answer, said = source._look(recipe.video_id)
+            except FetchError as error:
+                said, group = source.warnings(recipe.video_id), _group(error.kind)
+                text = " | ".join([f"{recipe.video_id}: {error.kind}: {error}", *said])
+                yield Finding("one video", "missing", text, f"if it is so for every video: {_advice(group)}")
+                if error.kind in REFUSALS | {"network"}:
+                    return
+            else:
+                yield Finding("one video", "ok", " | ".join([f"{recipe.video_id}: {answer}", *said]))
+                return
+        if not recipes:
+            yield Finding("one video", "missing", "no annotations, so no video to ask for")
+
+    def warnings(self, video_id: str) -> Sequence[str]:
+        """See `Source.warnings`."""
+        return self._warnings.get(video_id, ())
+
+    def is_sound(self) -> bool:
+        """See `Source.is_sound`."""
+        return self._answers(time.monotonic() - _PROVEN_S, 1)
+
     def fetch(self, video_id: str, folder: Path) -> Path:
         """See `Source.fetch`."""
+        noted = self.past.failed(video_id)
         for tries in count(1):
             self._pace.wait()
+            began = time.monotonic()
             try:
                 path = self._ask(video_id, folder)
             except FetchError as error:
-                last = tries == _TRIES or error.kind not in _WORTH_ANOTHER
-                if error.kind in REFUSALS:
-                    self._pace.refused(error)
-                elif error.kind != "network":
-                    self._pace.answered()
-                elif last:
-                    self._pace.unanswered(f"{self._url}: {error}")
+                refused = error.kind in _MENDED_BY_WAITING
+                last = tries == _TRIES or error.kind not in _WORTH_ANOTHER or (refused and error.kind == noted)
+                if last or refused:
+                    self._failed(video_id, error, began, error.kind == noted)
                 if last:
                     raise
             else:
-                self._pace.answered()
+                self._streak.end()
+                self._good_at = max(self._good_at, began)
                 return path
 
-    def _ask(self, video_id: str, folder: Path) -> Path:
-        import yt_dlp  # slow to import, and other sources don't need it
+    def _failed(self, video_id: str, error: FetchError, began: float, noted: bool) -> None:
+        """Count a failure; pause after a refusal.
 
+        Raises:
+            SetUpFault: there were too many alike, and no known video answers.
+        """
+        group = _group(error.kind)
+        failures, is_long, video_ids = self._streak.failed(group, video_id, noted, _in_a_row(group))
+        if is_long or group == "refusal":
+            if self._answers(began, _KNOWN_ASKED if is_long else 1):
+                self._streak.end()
+            elif is_long:
+                self._pace.stop(_stop_message(group, failures, len(video_ids), f"{self._url}: {error.kind}: {error}"))
+                raise SetUpFault(self._pace.stopped, video_ids, error)
+            elif not noted and failures < REFUSALS_IN_A_ROW:
+                pause_s = max(self._backoff_s * 2 ** (failures - 1), error.retry_after_s)
+                self._pace.hold(min(pause_s, _LONGEST_PAUSE_S))
+                print(f"{error.kind}: pausing {pause_s:.0f} s, {failures} of {REFUSALS_IN_A_ROW}", flush=True)
+
+    def _answers(self, since: float, most: int) -> bool:
+        """Whether the server gives a video that it gave before.
+
+        Args:
+            since: a video that came after this time (`time.monotonic`) is answer enough.
+            most: so many known videos are asked for until one answers.
+        """
+        with self._asking:  # other threads that fail meanwhile share the answer
+            if self._good_at >= since and self._good_at >= self._bad_at:
+                return True
+            if self._bad_at >= since and self._bad_count >= most:
+                return False
+            known = sorted(self.past.came(), key=self._doubted.__contains__)[:most]
+            for video_id in known:
+                self._pace.wait()
+                began = time.monotonic()
+                try:
+                    self._look(video_id)
+                except FetchError:
+                    self._doubted.add(video_id)
+                    self._bad_at, self._bad_count = began, most
+                else:
+                    self._doubted.discard(video_id)
+                    self._good_at = max(self._good_at, began)
+                    return True
+            return False
+
+    def _ask(self, video_id: str, folder: Path) -> Path:
         from recipevis.data.ffmpeg import FFMPEG
 
-        options = self._options | {"outtmpl": _literally(folder) + "/video.%(ext)s", "ffmpeg_location": FFMPEG}
-        cookies = io.StringIO(self._cookies)  # not the user's file: yt-dlp writes the server's cookies into it
+        options = {"outtmpl": _literally(folder) + "/video.%(ext)s", "ffmpeg_location": FFMPEG}
+        _, self._warnings[video_id] = self._extract(video_id, options, download=True)
+        videos = [path for path in folder.iterdir() if path.suffix.lower() not in NOT_VIDEOS]
+        if len(videos) != 1:
+            raise FetchError("other", f"yt-dlp wrote {len(videos)} video files instead of one")
+        return videos[0]
+
+    def _look(self, video_id: str) -> tuple[str, Sequence[str]]:
+        """What would come for a video, and the warnings. The first bytes are asked for, too.
+
+        Raises:
+            FetchError: the video wouldn't come.
+        """
+        from yt_dlp.utils import format_bytes
+
+        info, warnings = self._extract(video_id, {"check_formats": "selected"}, download=False)
+        if not info:
+            raise FetchError("other", "yt-dlp found no video")
+        size = info.get("filesize") or info.get("filesize_approx")
+        parts = [f"format {info.get('format_id')}", info.get("ext"), info.get("height") and f"{info['height']} lines"]
+        return ", ".join(filter(None, [*parts, size and format_bytes(size)])), warnings
+
+    def _extract(self, video_id: str, options: dict[str, Any], download: bool) -> tuple[Any, Sequence[str]]:
+        """yt-dlp's answer and its warnings."""
+        import yt_dlp  # slow to import, and other sources don't need it
+
+        log, cookies = _Log(), io.StringIO(self._cookies)  # not the user's file: yt-dlp writes the server's into it
+        options = self._options | options | {"logger": log}
         if self._cookies:
             options["cookiefile"] = cookies
         try:
             with yt_dlp.YoutubeDL(options) as downloader:
-                downloader.extract_info(self._url.replace("{video_id}", video_id))
+                # yt-dlp only says to those who debug that YouTube withholds the formats of its default clients. Its
+                # option `verbose` would also make ffmpeg print.
+                downloader.write_debug = log.note
+                info = downloader.extract_info(self._url.replace("{video_id}", video_id), download=download)
             # yt-dlp truncates the stream and writes on at its old position, hence the zeros.
             self._cookies = cookies.getvalue().lstrip("\0")
         except yt_dlp.utils.YoutubeDLError as error:
             if re.search(_DISK_FULL, str(error), re.IGNORECASE):  # yt-dlp drops the error number
                 raise SourceError(disk_full(files.home())) from error
-            raise FetchError(_kind(error), str(error), _retry_after_s(error)) from error
-        videos = [path for path in folder.iterdir() if path.suffix.lower() not in NOT_VIDEOS]
-        if len(videos) != 1:
-            raise FetchError("other", f"yt-dlp wrote {len(videos)} video files instead of one")
-        return videos[0]
+            kind, warnings = _kind(error), [*log.warnings, *log.withheld]
+            if any(map(_WITHHELD.search, warnings)) and (kind == "no_suitable_format" or "Error 403" in str(error)):
+                kind = "formats_withheld"
+            self._warnings[video_id] = list(dict.fromkeys(warnings))
+            raise FetchError(kind, str(error), _retry_after_s(error)) from error
+        return info, list(dict.fromkeys(log.warnings))
+
+
+def _version() -> str:
+    """yt-dlp's version, without its slow import."""
+    return importlib.metadata.version("yt-dlp")
+
+
+def _update() -> str:
+    """The command that updates yt-dlp alone, with the scripts that belong to it."""
+    return f"{shlex.quote(sys.executable)} -m pip install -U yt-dlp yt-dlp-ejs"
+
+
+def _age(version: str, today: date) -> Finding:
+    """How old yt-dlp is; its version is a date."""
+    try:
+        days = (today - date(*map(int, version.split(".")[:3]))).days
+    except (ValueError, TypeError):
+        return Finding("yt-dlp", "ok", version)
+    text = f"{version}, {days} days old"
+    if days <= _OLD_DAYS:
+        return Finding("yt-dlp", "ok", text)
+    return Finding("yt-dlp", "note", f"{text}; YouTube changes within weeks", _update())
+
+
+# The options that change how yt-dlp asks, by their names in its parser. The rest decides which file comes and where it
+# goes, or prints; that is RecipeVis's part.
+_ALLOWED = re.compile(
+    r"age_limit|allowed_extractors|ap_\w+|buffersize|cachedir|client_certificate\w*|compat_opts"
+    r"|concurrent_fragment_downloads|external_downloader\w*|extractor_args|file_access_retries|force_generic_extractor"
+    r"|geo_\w+|headers|hls_prefer_native|http_chunk_size|ignoreconfig|impersonate|js_runtimes|legacy_server_connect"
+    r"|mark_watched|max_sleep_interval|netrc_\w+|no_check_certificate|noresizebuffer|prefer_insecure|ratelimit|referer"
+    r"|remote_components|retry_sleep|sleep_interval\w*|source_address|throttledratelimit|twofactor|usenetrc|user_agent"
+    r"|username|(video)?password"
+)
+_INSTEAD = {
+    "format": "set download.format",
+    "retries": "set download.retries",
+    "fragment_retries": "set download.retries",
+    "extractor_retries": "set download.retries",
+    "socket_timeout": "set download.timeout_s",
+    "cookiefile": f"set {COOKIES[0]}",
+    "cookiesfrombrowser": f"set {COOKIES[1]}",
+    "proxy": f"set {PROXY}",
+    "plugin_dirs": "install the plugin with pip",
+    "verbose": "logs/download.csv has the warnings",
+}
+
+
+def _users_options() -> dict[str, Any]:
+    """What `RECIPEVIS_YTDLP_ARGS` changes in yt-dlp's options, for its Python interface.
+
+    Raises:
+        InputError: yt-dlp doesn't know an option or its value, or RecipeVis sets the option itself.
+    """
+    words = os.environ.get(OPTIONS, "")
+    if not words.strip():
+        return {}
+    import yt_dlp
+
+    said, log = io.StringIO(), _Log()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            plain, given = yt_dlp.parse_options([]), yt_dlp.parse_options(shlex.split(words))
+            options = {
+                name: value
+                for name, value in given.ydl_opts.items()
+                if value != plain.ydl_opts[name] and not name.startswith("_")
+            }
+            yt_dlp.YoutubeDL({"quiet": True, "logger": log} | options).close()  # checks more values
+            if ignored := [warning for warning in log.warnings if "unsupported" in warning.lower()]:
+                raise ValueError(ignored[0])
+    except (Exception, SystemExit) as error:  # each value's check in yt-dlp has its own type of error
+        reason = [] if error.args in ((), (0,), (None,)) else str(error).strip().rpartition("error: ")[2].splitlines()
+        reason = reason[0] if reason else "an option does something else than download"
+        raise InputError(f"{OPTIONS}: {reason}; see yt-dlp --help") from error
+    if given.urls:
+        raise InputError(f"{OPTIONS}: {given.urls[0]}: not an option; the videos are those of the annotations")
+    before = vars(plain.options)
+    for name, value in vars(given.options).items():
+        if value != before[name] and not name.startswith("_") and not _ALLOWED.fullmatch(name):
+            option = given.parser.get_option(f"--{name.replace('_', '-')}")
+            option = option or next((one for one in _all_options(given.parser) if one.dest == name), name)
+            raise InputError(f"{OPTIONS}: {option}: RecipeVis sets this itself; {_INSTEAD.get(name, 'leave it out')}")
+    return options
+
+
+def _all_options(parser: Any) -> Iterator[Any]:
+    for group in (parser, *parser.option_groups):
+        yield from group.option_list
 
 
 def _literally(folder: Path) -> str:
@@ -186,14 +416,15 @@ class Pace:
 
     Args:
         pause_s: shortest and longest pause between two videos of one thread, seconds.
-        backoff_s: pause after a refusal, seconds; doubled with each further refusal in a row.
+
+    Attributes:
+        stopped: why the source has stopped; empty while it goes on.
     """
 
-    def __init__(self, pause_s: tuple[float, float], backoff_s: float):
-        self._pause_s, self._backoff_s = pause_s, backoff_s
+    def __init__(self, pause_s: tuple[float, float]):
+        self._pause_s = pause_s
         self._lock, self._begun = threading.Lock(), False
-        self._refusals = self._unanswered = 0  # in a row
-        self._until, self._stopped = 0.0, ""  # when the pause after a refusal ends; why the source has stopped
+        self._until, self.stopped = 0.0, ""  # when the pause after a refusal ends
 
     def wait(self) -> None:
         """Wait for the pause between two videos, or for the longer one after a refusal.
@@ -206,58 +437,98 @@ class Pace:
             self._begun = True
         until = time.time() + pause_s
         while True:
-            self._check()
+            if self.stopped:
+                raise SourceError(self.stopped)
             left_s = max(until, self._until) - time.time()
             if left_s <= 0:
                 return
             time.sleep(min(left_s, _NAP_S))
 
-    def answered(self) -> None:
-        """The server answered, and didn't refuse."""
+    def hold(self, seconds: float) -> None:
+        """Let all threads pause, `seconds` from now."""
         with self._lock:
-            self._refusals = self._unanswered = 0
+            self._until = max(self._until, time.time() + seconds)
 
-    def unanswered(self, message: str) -> None:
-        """A video got no answer, or only server errors.
+    def stop(self, message: str) -> None:
+        """Let all threads end with a SourceError; the first message stays."""
+        with self._lock:
+            self.stopped = self.stopped or message
+
+
+class Streak:
+    """Failures alike in a row. Thread-safe.
+
+    A failure that was noted in an earlier run isn't counted, and lets one more fail: whoever reruns has read what may
+    be at fault, and each run must get further than the one before.
+    """
+
+    def __init__(self):
+        self._lock = threading.Lock()
+        self.end()
+
+    def end(self) -> None:
+        """A video came, or a known one answered."""
+        with self._lock:
+            self._begin("")
+
+    def _begin(self, group: str) -> None:
+        self._group, self._new, self._noted = group, 0, 0
+        self._ids: dict[str, None] = {}
+
+    def failed(self, group: str, video_id: str, noted: bool, most: int) -> tuple[int, bool, list[str]]:
+        """Count one more.
 
         Args:
-            message: the address and the error.
+            group: failures of one group are alike; one of another group begins a new streak.
+            video_id: which video failed.
+            noted: whether it failed alike in an earlier run.
+            most: so many failures make a streak long.
 
-        Raises:
-            SourceError: there were too many in a row.
+        Returns:
+            how many were counted, whether the streak is long, and its videos.
         """
         with self._lock:
-            self._refusals, self._unanswered = 0, self._unanswered + 1
-            if self._unanswered >= UNANSWERED_IN_A_ROW:
-                self._stopped = self._stopped or (
-                    f"no answer for {UNANSWERED_IN_A_ROW} videos in a row, the last: {message}. Check the network, then"
-                    " run the same command again: finished downloads are kept"
-                )
-        self._check()
+            if group != self._group:
+                self._begin(group)
+            self._new, self._noted = self._new + (not noted), self._noted + noted
+            self._ids[video_id] = None
+            return self._new, self._new >= most + self._noted, list(self._ids)
 
-    def refused(self, error: FetchError) -> None:
-        """The server refused; prints how long all threads pause.
 
-        Raises:
-            SourceError: there were too many in a row.
-        """
-        with self._lock:
-            self._refusals, self._unanswered = self._refusals + 1, 0
-            refusals = self._refusals
-            pause_s = min(max(self._backoff_s * 2 ** (refusals - 1), error.retry_after_s), _LONGEST_PAUSE_S)
-            self._until = time.time() + pause_s
-            if refusals >= REFUSALS_IN_A_ROW:
-                self._stopped = self._stopped or (
-                    f"{REFUSALS_IN_A_ROW} refusals in a row, the last: {error.kind}: {error}. Wait an hour, or set"
-                    f" {COOKIES[0]}=<file> or {COOKIES[1]}=<browser>, or use your own videos (dataset.source: local);"
-                    " then run the same command again: finished downloads are kept"
-                )
-        self._check()
-        print(f"{error.kind}: pausing {pause_s:.0f} s, {refusals} of {REFUSALS_IN_A_ROW}", flush=True)
+def _group(kind: str) -> str:
+    """Which failures are alike."""
+    return "refusal" if kind in _MENDED_BY_WAITING else kind
 
-    def _check(self) -> None:
-        if self._stopped:
-            raise SourceError(self._stopped)
+
+def _in_a_row(group: str) -> int:
+    """How many failures in a row are the set-up's."""
+    limits = {"refusal": REFUSALS_IN_A_ROW, "network": UNANSWERED_IN_A_ROW, "formats_withheld": WITHHELD_IN_A_ROW}
+    return limits.get(group, ALIKE_IN_A_ROW)
+
+
+def _advice(group: str) -> str:
+    """What to do when videos fail alike, one after the other."""
+    if group == "refusal":
+        return (
+            f"Wait an hour, or set {COOKIES[0]}=<file> or {COOKIES[1]}=<browser>, or use your own videos"
+            " (dataset.source: local)"
+        )
+    if group == "network":
+        return "Check the network and dataset.url"
+    update = f"update yt-dlp ({_update()})"
+    if group == "formats_withheld":
+        return (
+            f"{update.capitalize()}, look whether it finds deno (recipevis doctor), install a plugin that provides"
+            f" tokens, choose other player clients ({OPTIONS}), or set {COOKIES[0]}=<file>"
+        )
+    return f"Check dataset.url and download.format, or {update}; `recipevis doctor --ask` tries one video"
+
+
+def _stop_message(group: str, failures: int, videos: int, last: str) -> str:
+    """Why the source stops, and what to do."""
+    what = {"refusal": f"{failures} refusals in a row", "network": f"no answer for {videos} videos in a row"}
+    begin = what.get(group, f"{videos} videos in a row failed alike")
+    return f"{begin}, the last: {last}. {_advice(group)}; then run the same command again: finished downloads are kept"
 
 
 def _retry_after_s(error: Exception) -> float:
@@ -268,15 +539,38 @@ def _retry_after_s(error: Exception) -> float:
     return float(value) if value.isdigit() else 0.0
 
 
-class _Silent:
-    """A logger that drops yt-dlp's messages: its errors carry them, too."""
+class _Log:
+    """A logger that keeps yt-dlp's warnings; its errors are raised, too.
+
+    Attributes:
+        warnings: each on one line.
+        withheld: what yt-dlp says about withheld formats to those who debug it.
+    """
+
+    def __init__(self):
+        self.warnings: list[str] = []
+        self.withheld: list[str] = []
+
+    def warning(self, message: str) -> None:
+        self.warnings.append(" ".join(str(message).split()))
+
+    def note(self, message: str, only_once: bool = False) -> None:
+        if _WITHHELD.search(str(message)):
+            self.withheld.append(" ".join(str(message).split()))
 
     def debug(self, message: str) -> None:
         pass
 
-    warning = error = debug
+    error = debug
 
 
+# Where yt-dlp says why formats are missing: YouTube wants a token, or JavaScript that yt-dlp couldn't run.
+_WITHHELD = re.compile(
+    r"PO Token|SABR|missing a url|some formats may be missing|(nsig|n challenge|signature)\b.*\bfail|challenge solv"
+    r"|solving .*challenge|JavaScript runtime|JS challenge|only images are available|DRM protected|signature extraction"
+    r"|IP is likely being blocked|needs to be reloaded",
+    re.IGNORECASE,
+)
 _DISK_FULL = r"no space left|errno 28|quota exceeded"
 # yt-dlp's messages; the first pattern that matches gives the kind.
 _MESSAGES = (
@@ -284,7 +578,8 @@ _MESSAGES = (
     ("rate_limited", r"HTTP Error 429|rate.?limit|too many requests"),
     ("private", r"private video|video is private"),
     ("private", r"members.?only|join this channel|available to this channel"),
-    ("login_or_bot_check", r"not a bot|sign in|log ?in|cookies|HTTP Error 401"),
+    ("formats_withheld", r"DRM protected|page needs to be reloaded"),
+    ("login_or_bot_check", r"not a bot|sign in|log ?in|cookies|HTTP Error 401|captcha|IP is likely being blocked"),
     (
         "age_or_country_locked",
         r"age.?restrict|confirm your age|inappropriate|your country|geo.?restrict|not available in",

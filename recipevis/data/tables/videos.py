@@ -12,6 +12,7 @@ ERRORS = {
     "age_or_country_locked": "not for everyone, or not for this country",
     "login_or_bot_check": "YouTube wants proof that a person asks",
     "rate_limited": "too many requests in a short time",
+    "formats_withheld": "YouTube gives this yt-dlp no format: it is too old, or lacks a token or JavaScript",
     "not_found": "no such video",
     "network": "no answer, one cut short, or an error of the server",
     "no_suitable_format": "in none of the formats asked for",
