@@ -3,7 +3,9 @@
 import json
 import os
 import subprocess
+import threading
 from collections import namedtuple
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 import requests
@@ -14,6 +16,7 @@ from recipevis.backbone import hub
 from recipevis.cli import doctor
 from recipevis.cli.main import app
 from recipevis.core.findings import Finding
+from recipevis.data.sources.base import source_class
 
 
 def found(parameters) -> dict[str, Finding]:
@@ -83,6 +86,81 @@ def test_the_papers_run_needs_the_hub_javascript_and_git(parameters_of, monkeypa
     (tmp_path / "cookies.txt").touch()
     findings = found(parameters_of())
     assert findings["cookies"].state == findings["JavaScript for yt-dlp"].state == "ok"
+
+
+@pytest.mark.parametrize(
+    ("program", "options", "state"),
+    [("deno", "", "ok"), ("node", "", "missing"), ("node", "--js-runtimes node", "ok"), ("", "", "missing")],
+)
+def test_a_runtime_that_yt_dlp_would_not_use_is_missing(parameters_of, monkeypatch, program, options, state):
+    monkeypatch.setattr(doctor.shutil, "which", lambda name: name if name == program else None)
+    monkeypatch.setenv("RECIPEVIS_YTDLP_ARGS", options)
+    findings = source_class("youtube").findings(parameters_of().dataset, None)
+    assert {finding.what: finding.state for finding in findings}["JavaScript for yt-dlp"] == state
+
+
+@pytest.mark.parametrize(("options", "state"), [("--user-agent me", "ok"), ("--foo", "missing")])
+def test_options_of_yt_dlp_are_checked(parameters_of, monkeypatch, options, state):
+    monkeypatch.setenv("RECIPEVIS_YTDLP_ARGS", options)
+    findings = source_class("youtube").findings(parameters_of().dataset, None)
+    finding = {finding.what: finding for finding in findings}["yt-dlp's options"]
+    assert finding.state == state
+    assert ("--foo" in finding.text) == (state == "missing")
+
+
+class Mirror(BaseHTTPRequestHandler):
+    """Gives annotations, and the first bytes of what yt-dlp takes for a video."""
+
+    def do_GET(self):
+        self.server.asked.append(self.path)
+        content = self.server.content.get(self.path)
+        self.send_response(404 if content is None else 200)
+        self.send_header("Content-Type", "video/mp4" if self.path.endswith(".mp4") else "application/json")
+        self.send_header("Content-Length", str(len(content or b"")))
+        self.end_headers()
+        if self.command == "GET":
+            self.wfile.write(content or b"")
+
+    do_HEAD = do_GET
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def mirror():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Mirror)
+    server.asked, server.content, server.url = [], {}, f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+    server.server_close()
+
+
+def test_a_source_is_asked_when_told_to(parameters_of, tmp_path, mirror, recipevis_home):
+    written(tmp_path / "a.json", 3, 1)
+    mirror.content["/a.json"] = (tmp_path / "a.json").read_bytes()
+    youtube = {"dataset.source": "youtube", "dataset.annotations": f"{mirror.url}/a.json", "download.retries": 0}
+    parameters = parameters_of("params.yaml", youtube | {"dataset.url": mirror.url + "/{video_id}.mp4"})
+    assert not [finding for finding in doctor.examine(parameters) if finding.what == "one video"]
+    assert mirror.asked == []
+    videos = [finding for finding in doctor.examine(parameters, ask=True) if finding.what == "one video"]
+    assert [(finding.state, finding.text[:2]) for finding in videos] == [
+        ("missing", name) for name in ("t0", "t1", "t2")
+    ]
+    assert "not_found" in videos[0].text
+    assert "dataset.url" in videos[0].remedy
+    mirror.content["/t1.mp4"] = b"\0\0\0 ftypisom" * 1000
+    videos = [finding for finding in doctor.examine(parameters, ask=True) if finding.what == "one video"]
+    assert [finding.state for finding in videos] == ["note", "ok"]
+    assert "t1" in videos[1].text
+    assert "mp4" in videos[1].text
+    assert not recipevis_home.exists()
+
+
+def test_a_source_without_a_server_has_nothing_to_ask(parameters_of):
+    findings = list(doctor.examine(parameters_of("params.yaml"), ask=True))
+    assert [finding.state for finding in findings if finding.what == "one video"] == ["ok"]
 
 
 def test_a_hub_that_fails_is_reported_in_few_words():

@@ -20,7 +20,7 @@ from urllib.parse import urlsplit
 
 from recipevis.core import files
 from recipevis.core.findings import Finding
-from recipevis.data.sources.base import NOT_VIDEOS, PLAIN_ID, REFUSALS, FetchError, SetUpFault, Source, digest
+from recipevis.data.sources.base import NOT_VIDEOS, PASSING, PLAIN_ID, REFUSALS, FetchError, SetUpFault, Source, digest
 from recipevis.data.tables.recipes import Recipe
 from recipevis.errors import InputError, SourceError, disk_full
 
@@ -147,19 +147,24 @@ class YouTube(Source):
         except InputError as error:
             yield Finding("one video", "missing", str(error), "correct it, then ask again")
             return
+        failures, answer = [], None
         for recipe in (recipes or ())[:_KNOWN_ASKED]:
             try:
                 answer, said = source._look(recipe.video_id)
             except FetchError as error:
-                said, group = source.warnings(recipe.video_id), _group(error.kind)
-                text = " | ".join([f"{recipe.video_id}: {error.kind}: {error}", *said])
-                yield Finding("one video", "missing", text, f"if it is so for every video: {_advice(group)}")
-                if error.kind in REFUSALS | {"network"}:
-                    return
+                said = source.warnings(recipe.video_id)
+                failures.append((_group(error.kind), [f"{recipe.video_id}: {error.kind}: {error}", *said]))
+                if error.kind in PASSING:
+                    break
             else:
-                yield Finding("one video", "ok", " | ".join([f"{recipe.video_id}: {answer}", *said]))
-                return
-        if not recipes:
+                answer = " | ".join([f"{recipe.video_id}: {answer}", *said])
+                break
+        for group, lines in failures:
+            remedy = "" if answer else _advice(group)
+            yield Finding("one video", "note" if answer else "missing", " | ".join(lines), remedy)
+        if answer:
+            yield Finding("one video", "ok", answer)
+        elif not failures:
             yield Finding("one video", "missing", "no annotations, so no video to ask for")
 
     def warnings(self, video_id: str) -> Sequence[str]:
