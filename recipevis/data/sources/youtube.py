@@ -34,7 +34,7 @@ WITHHELD_IN_A_ROW = 5
 UNANSWERED_IN_A_ROW = 20
 ALIKE_IN_A_ROW = 10  # of any other kind
 _KNOWN_ASKED = 3  # known videos that are asked for before the set-up is called faulty
-_PROVEN_S = 600  # so long one video that came vouches for the set-up
+_PROVEN_S = 600  # one video that came vouches for the set-up for so long
 # Requests for one video: yt-dlp's own retries don't cover every kind. A video for members only is refused each time, so
 # there must be few.
 _TRIES = 2
@@ -76,7 +76,8 @@ class YouTube(Source):
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
         self.name, self.about = f"youtube-{digest(url, format)}", f"{url}, {format}"
-        self.set_up = digest(_version(), *(os.environ.get(name, "") for name in (*COOKIES, PROXY, OPTIONS)))
+        programs = (_version("yt-dlp"), _version("yt-dlp-ejs"), shutil.which("deno") or "")
+        self.set_up = digest(*programs, *(os.environ.get(name, "") for name in (*COOKIES, PROXY, OPTIONS)))
         self._url, self._cookies = url, _cookies()
         self._pace, self._backoff_s, self._streak = Pace(tuple(pause_s)), backoff_s, Streak()
         self._asking = threading.Lock()  # held while a known video is asked for
@@ -112,7 +113,7 @@ class YouTube(Source):
     @classmethod
     def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
         """How old yt-dlp is, whether it has a JavaScript runtime and right options, and whether cookies are set."""
-        yield _age(_version(), datetime.now(UTC).date())
+        yield _age(_version("yt-dlp"), datetime.now(UTC).date())
         runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
         if runtime in ("deno", None):
             found = ("ok", runtime, "") if runtime else ("missing", "no deno, node, bun or qjs", "pip install deno")
@@ -173,7 +174,7 @@ class YouTube(Source):
 
     def is_sound(self) -> bool:
         """See `Source.is_sound`."""
-        return self._answers(time.monotonic() - _PROVEN_S, 1)
+        return self._answers(time.monotonic() - _PROVEN_S, _KNOWN_ASKED)
 
     def fetch(self, video_id: str, folder: Path) -> Path:
         """See `Source.fetch`."""
@@ -293,9 +294,12 @@ class YouTube(Source):
         return info, list(dict.fromkeys(log.warnings))
 
 
-def _version() -> str:
-    """yt-dlp's version, without its slow import."""
-    return importlib.metadata.version("yt-dlp")
+def _version(package: str) -> str:
+    """An installed package's version, without a slow import; empty if it isn't installed."""
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""
 
 
 def _update() -> str:
