@@ -358,6 +358,7 @@ def _users_options() -> dict[str, Any]:
     try:
         with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
             plain, given = yt_dlp.parse_options([]), yt_dlp.parse_options(shlex.split(words))
+            _refuse_ours(vars(plain.options), given)
             options = {
                 name: value
                 for name, value in given.ydl_opts.items()
@@ -366,19 +367,24 @@ def _users_options() -> dict[str, Any]:
             yt_dlp.YoutubeDL({"quiet": True, "logger": log} | options).close()  # checks more values
             if ignored := [warning for warning in log.warnings if "unsupported" in warning.lower()]:
                 raise ValueError(ignored[0])
+    except InputError:
+        raise
     except (Exception, SystemExit) as error:  # each value's check in yt-dlp has its own type of error
         reason = [] if error.args in ((), (0,), (None,)) else str(error).strip().rpartition("error: ")[2].splitlines()
         reason = reason[0] if reason else "an option does something else than download"
         raise InputError(f"{OPTIONS}: {reason}; see yt-dlp --help") from error
+    return options
+
+
+def _refuse_ours(before: dict[str, Any], given: Any) -> None:
+    """Refuse addresses and the options that RecipeVis sets itself; some, like a cookie file, would write files."""
     if given.urls:
         raise InputError(f"{OPTIONS}: {given.urls[0]}: not an option; the videos are those of the annotations")
-    before = vars(plain.options)
     for name, value in vars(given.options).items():
         if value != before[name] and not name.startswith("_") and not _ALLOWED.fullmatch(name):
             option = given.parser.get_option(f"--{name.replace('_', '-')}")
             option = option or next((one for one in _all_options(given.parser) if one.dest == name), name)
             raise InputError(f"{OPTIONS}: {option}: RecipeVis sets this itself; {_INSTEAD.get(name, 'leave it out')}")
-    return options
 
 
 def _all_options(parser: Any) -> Iterator[Any]:
