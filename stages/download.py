@@ -13,10 +13,10 @@ from stages import run, work_folder
 
 def main(parameters: Config) -> None:
     """Write `data/videos.csv`, and the messages to `logs/download.csv`."""
+    recipes = read_recipes(Path("data/annotations.json"))
     store = open_store(parameters.dataset, parameters.download)
     rows, messages = Path("data/videos.csv"), Path("logs/download.csv")
     with work_folder("download") as work:
-        recipes = read_recipes(Path("data/annotations.json"))
         try:
             videos, log = download(recipes, store, parameters.download.workers, work, parameters.execution.dask)
         except SourceError:
