@@ -508,7 +508,7 @@ def test_force_does_the_work_of_a_finished_stage_anew(finished, tmp_path, hook, 
         project.dvc("repro", "--force", "--single-item", stage, **counted)
         return int((tmp_path / stage).read_text())
 
-    assert [operations() >= whole for _ in range(3)] == [True] * 3
+    assert [operations() >= whole for _ in range(2)] == [True, True]
     assert project.lock() == finished.lock()
     if stage == "train":
         assert project.run("python", "-m", "stages.train").returncode == 0
