@@ -7,8 +7,9 @@ import pandas as pd
 
 from recipevis.core import files
 from recipevis.model.configuration import clip_configuration, read_configuration
+from recipevis.model.latents import latent_shape
 from recipevis.model.networks import Backbone
-from recipevis.model.shapes import fuser_shapes, latent_shape
+from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import numpy_generator
 
 _ITEMS = ["", *(f"item {row:02d}" for row in range(1, 64))]

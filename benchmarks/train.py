@@ -49,8 +49,10 @@ from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import select_options
 from recipevis.model import schedule
 from recipevis.model.conditions import StepEmbeddings
+from recipevis.model.configuration import read_configuration
+from recipevis.model.latents import LatentScaling, latent_shape
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
-from recipevis.model.shapes import fuser_shapes, latent_shape, read_configuration
+from recipevis.model.shapes import fuser_shapes
 from recipevis.training import trainer
 from recipevis.training.batches import Batch
 
@@ -122,7 +124,7 @@ class Bench:
             text = encode_sentences(networks.text_encoder, networks.tokenizer, sentences)
             previous = encode_images(networks.clip.vision_model, networks.processor, read[self.batch :])
             pixels = images.to_vae(read[: self.batch]).to(networks.device)
-            latents = networks.vae.encode(pixels).latent_dist.sample() * networks.vae.config.scaling_factor
+            latents = LatentScaling(networks.vae.config).scale(networks.vae.encode(pixels).latent_dist.sample())
         embeddings = StepEmbeddings(*text, *previous).to(torch.float32)
         return Batch(embeddings, like.text_projected, latents.float(), like.noise, like.timesteps)
 

@@ -22,8 +22,9 @@ from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError
 from recipevis.fusers.base import count_weights, select_options
 from recipevis.model.configuration import read_configuration
+from recipevis.model.latents import latent_shape
 from recipevis.model.networks import Backbone
-from recipevis.model.shapes import fuser_shapes, latent_shape
+from recipevis.model.shapes import fuser_shapes
 from recipevis.training.trainer import Trainer, new_conditioner, new_trainer
 
 STEPS = 20

@@ -2,10 +2,8 @@
 
 from pathlib import Path
 
-from transformers import CLIPTextConfig
-
 from recipevis.fusers.base import Shapes
-from recipevis.model.configuration import clip_configuration, read_configuration
+from recipevis.model.configuration import clip_configuration, read_configuration, text_configuration
 
 
 def fuser_shapes(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
@@ -18,7 +16,7 @@ def fuser_shapes(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
     Raises:
         InputError: a configuration can't be read.
     """
-    text = CLIPTextConfig.from_dict(read_configuration(diffusion / "text_encoder"))
+    text = text_configuration(diffusion / "text_encoder")
     vision = clip_configuration(clip).vision_config
     return Shapes(
         text_tokens=text.max_position_embeddings,
@@ -28,14 +26,3 @@ def fuser_shapes(diffusion: Path, clip: Path, condition_tokens: int) -> Shapes:
         condition_tokens=condition_tokens,
         condition_width=read_configuration(diffusion / "unet")["cross_attention_dim"],
     )
-
-
-def latent_shape(vae: dict, pixels: int) -> tuple[int, int, int]:
-    """Shape of an image's latent, (channels, h, w).
-
-    Args:
-        vae: the VAE's configuration.
-        pixels: height and width of the image.
-    """
-    side = pixels // 2 ** (len(vae["block_out_channels"]) - 1)  # each level but the last halves
-    return vae["latent_channels"], side, side

@@ -22,9 +22,9 @@ from recipevis.errors import InputError, ParameterError
 from recipevis.model.conditions import Conditioner, Conditions, StepEmbeddings
 from recipevis.model.configuration import read_configuration
 from recipevis.model.denoiser import predict
+from recipevis.model.latents import LatentScaling, latent_shape
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.model.schedule import load_scheduler, make_exact
-from recipevis.model.shapes import latent_shape
 from recipevis.sampling.guidance import guidance_terms
 
 InputImage = Image.Image | np.ndarray | Tensor
@@ -178,7 +178,7 @@ class RecipePipeline(DiffusionPipeline):
 
     def decode(self, latents: Tensor) -> Tensor:
         """Decode scaled latents [b, 4, h / 8, w / 8] to images, [b, 3, h, w] around [-1, 1]."""
-        return self.vae.decode(latents / self.vae.config.scaling_factor).sample
+        return self.vae.decode(LatentScaling(self.vae.config, latents.device).unscale(latents)).sample
 
     def _postprocess(self, latents: Tensor, output_type: str) -> list[Image.Image] | np.ndarray | Tensor:
         if output_type == "latent":

@@ -29,6 +29,7 @@ from recipevis.data.tables.samples import (
     WRONG_PREVIOUS,
 )
 from recipevis.model.conditions import Conditioner
+from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import generator
@@ -216,5 +217,6 @@ def _generate(chains: Sequence[Sequence[Batch]], device: torch.device, folder: P
 @torch.no_grad()
 def _round_trip(pipeline: RecipePipeline, truth: Sequence[np.ndarray]) -> np.ndarray:
     """Images through the VAE and back, uint8 [b, h, w, 3]: the upper bound for any latent model."""
+    scaling = LatentScaling(pipeline.vae.config, pipeline.device)
     latents = pipeline.vae.encode(images.to_vae(truth).to(pipeline.device)).latent_dist.mean
-    return images.from_vae(pipeline.decode(latents * pipeline.vae.config.scaling_factor))
+    return images.from_vae(pipeline.decode(scaling.scale(latents)))

@@ -16,6 +16,7 @@ from recipevis.config import TrainConfig
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError
 from recipevis.model.conditions import StepEmbeddings
+from recipevis.model.latents import LatentScaling
 from recipevis.randomness import generator, permutation
 
 
@@ -57,13 +58,13 @@ class Batches:
     Args:
         embeddings: the cache.
         table: the subset's triplets.
-        scaling_factor: of the VAE's latents.
+        scaling: of the VAE's latents.
         timesteps: length of the noise schedule.
         seed: of all random choices.
     """
 
-    def __init__(self, embeddings: Embeddings, table: pd.DataFrame, scaling_factor: float, timesteps: int, seed: int):
-        self._cache, self._scaling, self._timesteps, self._seed = embeddings, scaling_factor, timesteps, seed
+    def __init__(self, embeddings: Embeddings, table: pd.DataFrame, scaling: LatentScaling, timesteps: int, seed: int):
+        self._cache, self._scaling, self._timesteps, self._seed = embeddings, scaling, timesteps, seed
         self._text = table["sentence"].map(embeddings.sentence_rows).to_numpy()
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
         self._previous = table["previous_image"].map(embeddings.image_rows).to_numpy()
@@ -130,7 +131,7 @@ class Batches:
         return Batch(
             embeddings,
             _tensor(cache.text_projected[text]),
-            (mean + deviation * torch.stack(sampled)) * self._scaling,
+            self._scaling.scale(mean + deviation * torch.stack(sampled)),
             torch.stack(noise),
             draws.timesteps[part],
         )
@@ -153,7 +154,7 @@ def dropped(uniform: Tensor, text: float, image: float, both: float) -> tuple[Te
 
 
 def by_subset(
-    embeddings: Embeddings, table: pd.DataFrame, scaling_factor: float, timesteps: int, seed: int
+    embeddings: Embeddings, table: pd.DataFrame, scaling: LatentScaling, timesteps: int, seed: int
 ) -> dict[str, Batches]:
     """Batches of the subsets `training` and `validation`; arguments as for `Batches`, of all triplets.
 
@@ -167,7 +168,7 @@ def by_subset(
             raise InputError(
                 f"data/triplets.csv: no {subset} triplet; data/survivors.json says what was dropped and why"
             )
-        batches[subset] = Batches(embeddings, rows, scaling_factor, timesteps, seed)
+        batches[subset] = Batches(embeddings, rows, scaling, timesteps, seed)
     return batches
 
 

@@ -4,12 +4,16 @@ Where the paper is silent (docs/architecture.md): it is computed where predicted
 `cycle.max_amplification`, on at most `cycle.images` images of a batch, and not on samples whose sentence was dropped.
 """
 
+import numpy as np
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler
 from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import CLIPModel
 
+from recipevis import images
+from recipevis.errors import InputError
+from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.model.schedule import amplification, predicted_original
 from recipevis.training.clip_preprocessing import ClipPreprocessing, clamp_straight_through
@@ -63,6 +67,7 @@ class CycleLoss(nn.Module):
         super().__init__()
         self.vae, self.clip, self.preprocessing = vae.requires_grad_(False), clip.requires_grad_(False), preprocessing
         self.vae.enable_gradient_checkpointing()  # otherwise the decoder's activations take 1.4 GB an image
+        self._scaling = LatentScaling(vae.config, vae.device)
         self.scheduler, self._timesteps = scheduler, eligible_timesteps(scheduler, max_amplification)
 
     def eligible(self, timesteps: Tensor, text_dropped: Tensor) -> Tensor:
@@ -84,7 +89,7 @@ class CycleLoss(nn.Module):
             return prediction.sum() * 0
         weights, chosen = (part.to(noisy.device, non_blocking=True) for part in (weights[chosen], chosen))
         latents = predicted_original(self.scheduler, noisy[chosen], prediction[chosen].float(), timesteps[chosen])
-        decoded = self.vae.decode(latents / self.vae.config.scaling_factor).sample  # [n, 3, H, W] around [-1, 1]
+        decoded = self.vae.decode(self._scaling.unscale(latents)).sample  # [n, 3, H, W] around [-1, 1]
         unit = clamp_straight_through(decoded.float() / 2 + 0.5)
         pooled = self.clip.vision_model(self.preprocessing(unit)).pooler_output
         image = F.normalize(self.clip.visual_projection(pooled).float(), dim=-1)  # [n, projection width]
@@ -101,7 +106,19 @@ def make_cycle_loss(
         scheduler: the noise schedule.
         pixels: height and width of the frames.
         max_amplification: see `CycleLoss`.
+
+    Raises:
+        InputError: CLIP's preprocessor does something else than `ClipPreprocessing`.
     """
     processor, side = backbone.processor, backbone.clip.config.vision_config.image_size
-    preprocessing = ClipPreprocessing(pixels, side, processor.image_mean, processor.image_std).to(backbone.device)
+    preprocessing = ClipPreprocessing(pixels, side, processor.image_mean, processor.image_std)
+    noise = np.random.default_rng(0).integers(0, 256, (pixels, pixels, 3), dtype=np.uint8)
+    theirs = processor(noise, return_tensors="pt").pixel_values
+    differences = (preprocessing(images.to_vae([noise]) / 2 + 0.5) - theirs) * preprocessing.std * 255
+    if differences.abs().mean() > 0.5:  # grey levels; equal ones differ by rounding
+        raise InputError(
+            f"{backbone.folder / 'clip'}: the cycle loss needs a preprocessor that makes images of {side}x{side} by "
+            "bicubic resizing alone (resample 3, size and crop_size alike); set cycle.weight: 0, or use another CLIP"
+        )
+    preprocessing = preprocessing.to(backbone.device)
     return CycleLoss(backbone.vae, backbone.clip, scheduler, preprocessing, max_amplification)

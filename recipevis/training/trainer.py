@@ -29,6 +29,7 @@ from recipevis.errors import InputError, ParameterError
 from recipevis.fusers.base import count_weights, matched_hidden
 from recipevis.model.conditions import Conditioner
 from recipevis.model.denoiser import Denoiser
+from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.model.schedule import load_scheduler
 from recipevis.model.shapes import fuser_shapes
@@ -313,7 +314,7 @@ def new_trainer(
         ParameterError: see `Trainer`.
     """
     scheduler = load_scheduler(backbone.folder / "scheduler")
-    scaling, timesteps = backbone.vae.config.scaling_factor, scheduler.config.num_train_timesteps
+    scaling, timesteps = LatentScaling(backbone.vae.config), scheduler.config.num_train_timesteps
     batches = by_subset(embeddings, triplets, scaling, timesteps, seed)
     denoiser = Denoiser(conditioner, backbone.unet)
     loss = make_cycle_loss(backbone, scheduler, pixels, cycle.max_amplification) if cycle.weight else None

@@ -1,11 +1,14 @@
 """The cycle loss: its value by a loop, its gradient by finite differences, who takes part, what stays frozen."""
 
 import hashlib
+import json
+import shutil
 
 import pytest
 import torch
 from torch.nn import functional as F
 
+from recipevis.errors import InputError
 from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.denoiser import Denoiser
 from recipevis.model.networks import Backbone
@@ -34,7 +37,9 @@ def batch():
     return noisy, prediction, torch.tensor([5, 200, 400, 560]), text
 
 
-def test_value_by_a_loop_over_samples(backbone, batch):
+@pytest.mark.parametrize("mean", [None, [1.0, 2.0, 3.0, 4.0]])
+def test_value_by_a_loop_over_samples(backbone, batch, mean):
+    backbone.vae.register_to_config(latents_mean=mean, latents_std=mean)
     noisy, prediction, timesteps, text = batch
     cycle = cycle_loss(backbone)
     weights = torch.tensor([0.25, 0.0, 0.5, 0.125])
@@ -43,12 +48,30 @@ def test_value_by_a_loop_over_samples(backbone, batch):
     for i in range(4):
         one = slice(i, i + 1)
         original = predicted_original(cycle.scheduler, noisy[one], prediction[one], timesteps[one])
-        picture = backbone.vae.decode(original / backbone.vae.config.scaling_factor).sample[0]
+        latents = original / backbone.vae.config.scaling_factor
+        if mean:  # a value a channel, as diffusers' SDXL pipelines decode
+            per_channel = torch.tensor(mean).view(1, 4, 1, 1)
+            latents = latents * per_channel + per_channel
+        picture = backbone.vae.decode(latents).sample[0]
         grey = ((picture / 2 + 0.5).clamp(0, 1) * 255).round().to(torch.uint8).permute(1, 2, 0).numpy()
         pixels = backbone.processor(grey, return_tensors="pt").pixel_values  # Pillow's path
         features = backbone.clip.get_image_features(pixel_values=pixels).pooler_output[0]
         expected += weights[i].item() * (1 - F.cosine_similarity(features, text[i], dim=0).item())
     assert value == pytest.approx(expected, abs=2e-4)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"resample": 2}, {"size": {"shortest_edge": 20}}, {"do_normalize": False}],
+    ids=["bilinear", "cropped", "not normalised"],
+)
+def test_another_preprocessing_of_clip_is_refused(tiny_backbone, tmp_path, values):
+    """L_cyc's own equals the usual one alone; with another it would pull the images elsewhere."""
+    folder = shutil.copytree(tiny_backbone, tmp_path / "backbone")
+    path = folder / "clip/preprocessor_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | values))
+    with pytest.raises(InputError, match=r"cycle\.weight"):
+        cycle_loss(Backbone(folder))
 
 
 def test_gradient_reaches_unet_and_fuser_and_no_frozen_weight(backbone):
@@ -95,11 +118,11 @@ def test_the_decoders_activations_are_not_kept(backbone):
 
 def test_gradient_by_finite_differences(backbone, batch, monkeypatch):
     """In float64 and with rounding and clamping out of the way, whose gradients are straight-through by design."""
+    cycle = cycle_loss(backbone).double()
     monkeypatch.setattr("recipevis.training.clip_preprocessing.round_straight_through", lambda values: values)
     monkeypatch.setattr("recipevis.training.clip_preprocessing.clamp_straight_through", lambda values: values)
     monkeypatch.setattr("recipevis.training.cycle_loss.clamp_straight_through", lambda values: values)
     monkeypatch.setattr(torch.Tensor, "float", lambda self: self)
-    cycle = cycle_loss(backbone).double()
     noisy, prediction, timesteps, text = (x.double() if x.is_floating_point() else x for x in batch)
     weights = torch.tensor([0.5, 0.0, 0.25, 0.0], dtype=torch.float64)
     leaf = prediction.requires_grad_()

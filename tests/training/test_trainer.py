@@ -24,6 +24,7 @@ from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers.base import Shapes, select_options
 from recipevis.model.denoiser import Denoiser
+from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.model.schedule import load_scheduler
 from recipevis.training import trainer as trainer_module
@@ -56,6 +57,11 @@ SETTINGS = {
 }
 CYCLE = CycleConfig(weight=0.5, max_amplification=2.0, images=1)
 OFTEN = CycleConfig(weight=0.5, max_amplification=None, images=2)  # some image in almost every batch
+
+
+def scaled_by(factor: float, **statistics) -> LatentScaling:
+    """The scaling of a VAE with four channels."""
+    return LatentScaling({"latent_channels": 4, "scaling_factor": factor} | statistics)
 
 
 def settings(**changes) -> TrainConfig:
@@ -92,7 +98,7 @@ def make(table, cache, tiny_backbone):
         backbone = Backbone(tiny_backbone)
         conditioner = new_conditioner(backbone, fuser, select_options(fuser, {"hidden": 4}, {}), 3, seed)
         network = Denoiser(conditioner, backbone.unet)
-        batches = by_subset(cache, table, backbone.vae.config.scaling_factor, 1000, seed)
+        batches = by_subset(cache, table, LatentScaling(backbone.vae.config), 1000, seed)
         scheduler = load_scheduler(backbone.folder / "scheduler")
         loss = make_cycle_loss(backbone, scheduler, 32, cycle.max_amplification) if cycle.weight else None
         AcceleratorState._reset_state()  # one process is given several precisions here
@@ -109,7 +115,7 @@ def weights_hash(network: torch.nn.Module) -> str:
 
 
 def test_an_epoch_is_each_triplet_once_and_the_next_in_another_order(cache, table):
-    batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=3)
+    batches = Batches(cache, table[table["subset"] == "training"], scaled_by(1.0), 1000, seed=3)
     order = [batches._shuffled(i) for i in range(2 * len(batches))]
     first, second = order[:6], order[6:]
     assert sorted(first) == sorted(second) == list(range(6))
@@ -118,7 +124,7 @@ def test_an_epoch_is_each_triplet_once_and_the_next_in_another_order(cache, tabl
 
 def test_a_batch_is_a_function_of_seed_and_step(cache, table):
     rows = table[table["subset"] == "training"]
-    one, other = Batches(cache, rows, 1.0, 1000, seed=0), Batches(cache, rows, 1.0, 1000, seed=0)
+    one, other = Batches(cache, rows, scaled_by(1.0), 1000, seed=0), Batches(cache, rows, scaled_by(1.0), 1000, seed=0)
     for step in (0, 1, 2):
         draws = one.training(step, 2, settings())
     alone = other.training(2, 2, settings())  # without those before it
@@ -128,13 +134,13 @@ def test_a_batch_is_a_function_of_seed_and_step(cache, table):
     for field in ("latents", "noise", "timesteps", "text_projected"):
         assert torch.equal(getattr(batch, field), getattr(again, field)), field
     assert torch.equal(batch.embeddings.image, again.embeddings.image)
-    another = Batches(cache, rows, 1.0, 1000, seed=1)
+    another = Batches(cache, rows, scaled_by(1.0), 1000, seed=1)
     assert not torch.equal(batch.noise, another.load(another.training(2, 2, settings())).noise)
 
 
 def test_a_sample_does_not_depend_on_the_batch_around_it(cache, table):
     """Position p of step s is the same in a batch of any size, and parts of a batch equal the whole."""
-    batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
+    batches = Batches(cache, table[table["subset"] == "training"], scaled_by(1.0), 1000, seed=0)
     small, large = (batches.load(batches.training(0, size, settings())) for size in (2, 6))
     part = batches.load(batches.training(0, 6, settings()), slice(2, 5))
     assert torch.equal(small.noise, large.noise[:2])
@@ -145,7 +151,7 @@ def test_a_sample_does_not_depend_on_the_batch_around_it(cache, table):
 
 def test_dropped_conditions_are_the_null_ones(cache, table):
     """As the pipeline makes them from the networks: the empty sentence, an image of zeros."""
-    batches = Batches(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
+    batches = Batches(cache, table[table["subset"] == "training"], scaled_by(1.0), 1000, seed=0)
     some = settings(dropout_text=0.3, dropout_image=0.3, dropout_both=0.3)
     whole = batches.load(batches.training(0, 24, settings(dropout_text=0.0, dropout_image=0.0, dropout_both=0.0)))
     draws = batches.training(0, 24, some)
@@ -160,7 +166,7 @@ def test_dropped_conditions_are_the_null_ones(cache, table):
 
 def test_what_a_batch_holds(cache, table):
     rows = table[table["subset"] == "validation"]
-    batches = Batches(cache, rows, 0.5, 1000, seed=0)
+    batches = Batches(cache, rows, scaled_by(0.5), 1000, seed=0)
     draws = batches.validation(0, 6)
     batch = batches.load(draws)
     assert batch.to(torch.device("cpu")).embeddings.image.dtype == torch.float32
@@ -176,13 +182,25 @@ def test_what_a_batch_holds(cache, table):
         distance = np.abs(batch.latents[i].numpy() / 0.5 - mean) / deviation
         assert distance.max() < 6  # standard deviations
     assert not draws.text_dropped.any()
-    another = Batches(cache, rows, 0.5, 1000, seed=9)
+    another = Batches(cache, rows, scaled_by(0.5), 1000, seed=9)
     assert torch.equal(batch.noise, another.load(another.validation(0, 6)).noise)
+
+
+def test_latents_are_standardised_channel_by_channel(cache, table):
+    """By hand, as diffusers' SDXL pipelines encode an image: (z - mean) * factor / std."""
+    rows = table[table["subset"] == "validation"]
+    statistics = {"latents_mean": [1.0, 2.0, 3.0, 4.0], "latents_std": [2.0, 4.0, 8.0, 16.0]}
+    plain, standardised = (Batches(cache, rows, scaled_by(0.5, **more), 1000, seed=0) for more in ({}, statistics))
+    latents, got = (batches.load(batches.validation(0, 2)).latents for batches in (plain, standardised))
+    for channel in range(4):
+        mean, std = (statistics[key][channel] for key in ("latents_mean", "latents_std"))
+        wanted = (latents[:, channel].double() / 0.5 - mean) * 0.5 / std
+        torch.testing.assert_close(got[:, channel].double(), wanted, atol=1e-6, rtol=1e-5)
 
 
 def test_latents_are_sampled_with_the_cached_mean_and_deviation(cache, table):
     rows = pd.concat([table[table["subset"] == "training"].head(1)] * 1500)
-    batches = Batches(cache, rows, 2.0, 1000, seed=0)
+    batches = Batches(cache, rows, scaled_by(2.0), 1000, seed=0)
     sampled = batches.load(batches.validation(0, 1500)).latents / 2.0
     row = cache.image_rows[rows["image"].iloc[0]]
     deviation = np.exp(cache.latent_logvar[row].astype(np.float32) / 2)
@@ -201,7 +219,7 @@ def test_shares_of_dropped_conditions_are_the_asked_ones():
 
 def test_an_empty_subset_is_told(cache, table):
     with pytest.raises(InputError, match="no validation triplet"):
-        by_subset(cache, table[table["subset"] == "training"], 1.0, 1000, seed=0)
+        by_subset(cache, table[table["subset"] == "training"], scaled_by(1.0), 1000, seed=0)
 
 
 def test_the_first_loss_and_rate_by_hand(make, cache, table, tiny_backbone, tmp_path):
@@ -210,7 +228,7 @@ def test_the_first_loss_and_rate_by_hand(make, cache, table, tiny_backbone, tmp_
     backbone = Backbone(tiny_backbone)
     conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 4}, 3, 0)
     rows = table[table["subset"] == "training"]
-    batches = Batches(cache, rows, backbone.vae.config.scaling_factor, 1000, 0)
+    batches = Batches(cache, rows, LatentScaling(backbone.vae.config), 1000, 0)
     batch = batches.load(batches.training(0, 2, nothing_dropped)).to(torch.device("cpu"))
     alpha = load_scheduler(tiny_backbone / "scheduler").alphas_cumprod[batch.timesteps].view(-1, 1, 1, 1)
     noisy = alpha.sqrt() * batch.latents + (1 - alpha).sqrt() * batch.noise
