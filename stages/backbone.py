@@ -10,10 +10,10 @@ from stages import publish, run, work_folder
 
 def main(config: Config) -> None:
     """Write both folders in the work folder, then publish them."""
-    evaluate = config.evaluate
+    evaluate, pixels = config.evaluate, config.frames.pixels
     with work_folder("backbone") as work:
-        make(config.backbone, work / "backbone")
-        fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder")
+        make(config.backbone, work / "backbone", pixels)
+        fetch_encoder(evaluate.encoder, evaluate.encoder_revision, work / "encoder", pixels)
         publish("backbone", work / "backbone", Path("models/backbone"))
         publish("backbone", work / "encoder", Path("models/encoder"))
 

@@ -29,6 +29,9 @@ EDITS = {
     "recipevis/training/losses.py": {"train"},
     "recipevis/training/trainer.py": {"train"},
     "recipevis/backbone/hub.py": {"backbone", "package"},  # it also has licences
+    "recipevis/backbone/checks.py": {"backbone", "package"},
+    "recipevis/model/latents.py": {"backbone", "train", "package", "baselines", "sample"},  # their scaling
+    "recipevis/model/shapes.py": {"train", "baselines", "sample"},
     "recipevis/model/denoiser.py": {"train", "package", "baselines", "sample"},  # how the UNet is called
     "recipevis/sampling/pipeline.py": {"package", "baselines", "sample"},  # the sampling loop
     "recipevis/sampling/guidance.py": {"baselines", "sample"},

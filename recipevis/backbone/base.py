@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, NamedTuple
 
+from recipevis.backbone import weights
 from recipevis.config import BackboneConfig
 from recipevis.core import files
 from recipevis.core.findings import Finding
 from recipevis.core.plugins import class_in
-from recipevis.errors import InputError
+from recipevis.errors import InputError, RecipeVisError
 
 DIFFUSION_PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
-CONFIGURATIONS = ("*.json", "*.txt")
 
 
 class Licences(NamedTuple):
@@ -51,12 +51,17 @@ class Source(ABC):
     def origin(self) -> dict[str, str]:
         """The content of `backbone.json`: `source`, `stable_diffusion` and `clip`."""
 
+    def places(self) -> tuple[str, str]:
+        """Stable Diffusion and CLIP in the words of the user's parameters, for messages."""
+        origin = self.origin()
+        return origin["stable_diffusion"], origin["clip"]
+
     @abstractmethod
     def write(self, target: Path) -> None:
         """Write the networks into `target`, in the layout that `model.networks` describes.
 
         Raises:
-            InputError: they aren't there, or a part holds no safetensors file.
+            InputError: they aren't there, or a part lacks a file or holds weights that can't be used.
         """
 
     @abstractmethod
@@ -83,48 +88,65 @@ def source_of(settings: BackboneConfig) -> Source:
     return source_class(settings.source)(settings)
 
 
-def make(settings: BackboneConfig, target: Path) -> None:
+def make(settings: BackboneConfig, target: Path, pixels: int = 256) -> None:
     """Write the backbone that the parameters `backbone` name into `target`, check it, and write `backbone.json`.
 
+    Args:
+        settings: the parameters `backbone`.
+        target: the folder to write.
+        pixels: height and width of a frame, `frames.pixels`; each network runs once on a picture of this size.
+
     Raises:
-        InputError: a network isn't there, isn't whole or isn't a safetensors file, or two parts don't fit.
+        InputError: a network isn't there, isn't whole or isn't a safetensors file, two parts don't fit, or a network
+            fails. Nothing is left in `target` then.
+        ParameterError: frames of this size don't fit the VAE.
     """
     from recipevis.backbone import checks
 
     source = source_of(settings)
-    source.write(target)
-    checks.check_backbone(target)
+    try:
+        source.write(target)
+        checks.check_backbone(target, pixels)
+    except RecipeVisError as error:
+        shutil.rmtree(target, ignore_errors=True)  # gigabytes that nobody can use
+        diffusion, clip = source.places()  # the user doesn't know the copy
+        text = str(error).replace(str(target / "clip"), clip).replace(str(target), diffusion)
+        raise type(error)(text) from error
     files.write_json(target / "backbone.json", source.origin())
 
 
-def copy_diffusion(source: Path, target: Path) -> None:
-    """Copy the parts of a Stable Diffusion folder that the project uses; the safety checker, for one, is left out.
+def parts_of(diffusion: Path, clip: Path) -> dict[str, Path]:
+    """The folder of each part that is used of a Stable Diffusion folder, and of a CLIP folder."""
+    return {part: diffusion / part for part in DIFFUSION_PARTS} | {"clip": clip}
+
+
+def copy_backbone(diffusion: Path, clip: Path, target: Path) -> None:
+    """Copy what the project uses of a Stable Diffusion folder and a CLIP folder; the safety checker, for one, is not.
 
     Raises:
-        InputError: a part is missing or holds no safetensors file.
+        InputError: a part or a file of it is missing, or its weights can't be used; nothing is written then.
     """
-    for part in DIFFUSION_PARTS:
-        weights = None if part in ("tokenizer", "scheduler") else "diffusion_pytorch_model"
-        _copy(source / part, target / part, "model" if part == "text_encoder" else weights)
+    _copy(parts_of(diffusion, clip), target)
 
 
 def copy_clip(source: Path, target: Path) -> None:
-    """Copy a CLIP folder; raises as `copy_diffusion`."""
-    _copy(source, target, "model")
+    """Copy a CLIP folder; raises as `copy_backbone`."""
+    _copy({"clip": source}, target.parent, {"clip": target.name})
 
 
-def _copy(source: Path, target: Path, weights: str | None) -> None:
-    """Copy a part's configuration files and, if it has weights, its safetensors file or shards."""
-    if not source.is_dir():
-        raise InputError(f"{source}: no such folder; expected a part of a model in Hugging Face layout")
-    found = [file for pattern in CONFIGURATIONS for file in sorted(source.glob(pattern))]
-    if weights:
-        whole, shards = source / f"{weights}.safetensors", f"{weights}-?????-of-?????.safetensors"
-        tensors = [whole] if whole.exists() else sorted(source.glob(shards))
-        if not tensors:
-            raise InputError(f"{source}: holds no {weights}.safetensors; pickled weights are refused")
-        found += tensors
-    shutil.rmtree(target, ignore_errors=True)  # an interrupted run may have left files that the source doesn't have
-    target.mkdir(parents=True, exist_ok=True)
-    for file in found:
-        shutil.copyfile(file, target / file.name)
+def _copy(sources: Mapping[str, Path], target: Path, names: Mapping[str, str] | None = None) -> None:
+    """Copy parts, each into the folder of its name, or of another name."""
+    plans = {part: weights.plan(part, folder) for part, folder in sources.items()}
+    for part, (chosen, copied, index) in plans.items():
+        folder = target / (names or {}).get(part, part)
+        shutil.rmtree(folder, ignore_errors=True)  # an interrupted run may have left files that the source doesn't have
+        folder.mkdir(parents=True)
+        for name, new in copied.items():
+            try:
+                shutil.copyfile(sources[part] / name, folder / new)
+            except PermissionError as error:
+                raise InputError(f"{sources[part] / name}: may not be read") from error
+        if index:
+            files.write_json(folder / chosen.index, index)
+        if chosen and chosen.variant:
+            print(f"{sources[part]}: the {chosen.variant} weights are used, since there are no others")

@@ -3,9 +3,11 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from recipevis.backbone.base import Licences, Source, copy_clip, copy_diffusion
+from recipevis.backbone import weights
+from recipevis.backbone.base import Licences, Source, copy_backbone, parts_of
 from recipevis.core import files
 from recipevis.core.findings import Finding
+from recipevis.errors import InputError
 
 
 class Folder(Source):
@@ -16,14 +18,18 @@ class Folder(Source):
         diffusion, clip = self.configurations()
         return {"source": "folder", "stable_diffusion": diffusion.name, "clip": clip.name}
 
+    def places(self) -> tuple[str, str]:
+        """See `Source`."""
+        diffusion, clip = self.configurations()
+        return str(diffusion), str(clip)
+
     def write(self, target: Path) -> None:
         """See `Source`. Checks that the parts fit before it copies gigabytes."""
         from recipevis.backbone.checks import check_fit
 
         diffusion, clip = self.configurations()
         check_fit(diffusion, clip)
-        copy_diffusion(diffusion, target)
-        copy_clip(clip, target / "clip")
+        copy_backbone(diffusion, clip, target)
 
     def configurations(self) -> tuple[Path, Path]:
         """See `Source`."""
@@ -34,10 +40,11 @@ class Folder(Source):
     def check(self) -> Finding:
         """See `Source`."""
         diffusion, clip = self.configurations()
-        if not (diffusion / "unet").is_dir():
-            return Finding("backbone", "missing", f"{diffusion}: has no folder unet", "set backbone.folder")
-        if not clip.is_dir():
-            return Finding("backbone", "missing", f"{clip}: no such folder", "set backbone.clip_folder")
+        try:
+            for part, folder in parts_of(diffusion, clip).items():
+                weights.plan(part, folder)
+        except InputError as error:
+            return Finding("backbone", "missing", str(error), "set backbone.folder or backbone.clip_folder")
         return Finding("backbone", "ok", str(diffusion))
 
     @classmethod

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
-from recipevis.backbone.base import Licences, Source, copy_clip, copy_diffusion
+from recipevis.backbone.base import Licences, Source, copy_backbone
 from recipevis.core.findings import Finding
 
 NETWORKS = Path(__file__).parents[1] / "kitchen" / "networks"  # backbone/ and encoder/
@@ -20,9 +20,7 @@ class Kitchen(Source):
 
     def write(self, target: Path) -> None:
         """See `Source`."""
-        diffusion, clip = self.configurations()
-        copy_diffusion(diffusion, target)
-        copy_clip(clip, target / "clip")
+        copy_backbone(*self.configurations(), target)
 
     def configurations(self) -> tuple[Path, Path]:
         """See `Source`."""

@@ -44,7 +44,7 @@ def run(load: Callable[[Path], _Config], stage: str, main: Callable[[_Config], N
     except RecipeVisError as error:
         _stop(stage, str(error), error.exit_status)
     except RuntimeError as error:
-        if _is_out_of_memory(error):
+        if is_out_of_memory(error):
             advice = _SAVES_MEMORY.get(stage, "free memory, or set device: cpu")
             _stop(stage, f"out of memory: {advice}; {str(error).splitlines()[0]}", 3)
         if processes.lost_another(error):
@@ -105,7 +105,7 @@ def leads() -> bool:
     return processes.rank() == 0 and processes.given_folder() is None
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
+def is_out_of_memory(error: RuntimeError) -> bool:
     """Whether torch ran out of memory. Most stages never import torch, and this doesn't either."""
     torch = sys.modules.get("torch")
     return torch is not None and (isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error))

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from transformers import CLIPConfig
+from transformers import CLIPConfig, CLIPTextConfig, PreTrainedConfig
 
 from recipevis.errors import InputError
 
@@ -35,5 +35,19 @@ def read_configuration(folder: Path, name: str = "config.json") -> Configuration
 
 
 def clip_configuration(folder: Path) -> CLIPConfig:
-    """The configuration of a whole CLIP model; older formats are understood."""
-    return CLIPConfig.from_dict(read_configuration(folder))
+    """The configuration of a whole CLIP model; older formats are understood. Raises as `read_configuration`."""
+    return _parsed(folder, CLIPConfig)
+
+
+def text_configuration(folder: Path) -> CLIPTextConfig:
+    """The configuration of a text encoder. Raises as `read_configuration`."""
+    return _parsed(folder, CLIPTextConfig)
+
+
+def _parsed(folder: Path, kind: type[PreTrainedConfig]) -> PreTrainedConfig:
+    values = read_configuration(folder)
+    try:
+        return kind.from_dict(values)
+    except Exception as error:  # the classes raise many kinds for values that they can't use
+        reason = " ".join(str(error).split())
+        raise InputError(f"{folder / 'config.json'}: not a readable configuration: {reason}") from error

@@ -5,58 +5,20 @@ import shutil
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from transformers import CLIPModel
 
 from recipevis.backbone import hub, kitchen
 from recipevis.backbone.base import make, source_of
 from recipevis.backbone.encoder import fetch_encoder
-from recipevis.config import BackboneConfig, HubModelConfig, load
+from recipevis.config import BackboneConfig, HubModelConfig
 from recipevis.core import files
 from recipevis.errors import InputError
 from recipevis.fusers.base import Shapes
 from recipevis.model.networks import Backbone
 from recipevis.model.schedule import load_scheduler
 from recipevis.model.shapes import fuser_shapes
-from tests.conftest import ROOT, TINY, make_untrained
-
-UNET = "unet/diffusion_pytorch_model.safetensors"
-VAE = "vae/diffusion_pytorch_model.safetensors"
-
-
-@pytest.fixture
-def folder(tiny_backbone, tmp_path):
-    """A copy that a test may spoil."""
-    return shutil.copytree(tiny_backbone, tmp_path / "model")
-
-
-def settings(**changes) -> BackboneConfig:
-    """The demo's parameters `backbone`, some of them changed."""
-    return load(ROOT / "params.yaml").backbone.model_copy(update=changes)
-
-
-def from_folder(folder, target):
-    """Write the backbone of the source `folder`."""
-    make(settings(source="folder", folder=str(folder)), target)
-    return target
-
-
-def change(path, values: dict) -> None:
-    """Set keys of a JSON file."""
-    path.write_text(json.dumps(json.loads(path.read_text()) | values))
-
-
-def rewrite(path, how) -> None:
-    """Change the tensors of a safetensors file."""
-    save_file(how(load_file(path)), path, metadata={"format": "pt"})
-
-
-def refused(folder, target) -> str:
-    """The one line that refuses a folder."""
-    with pytest.raises(InputError) as error:
-        from_folder(folder, target)
-    assert "\n" not in str(error.value)
-    return str(error.value)
+from tests.backbone.folders import UNET, VAE, change, from_folder, refused, rewrite, settings
+from tests.conftest import TINY, make_untrained
 
 
 def test_shapes_come_from_the_configurations(tiny_backbone):

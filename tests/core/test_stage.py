@@ -49,7 +49,7 @@ def test_stages_without_networks_do_not_import_torch(project):
 
 
 class OutOfMemory:
-    """What `_is_out_of_memory` needs of torch."""
+    """What `is_out_of_memory` needs of torch."""
 
     class OutOfMemoryError(RuntimeError):
         pass
