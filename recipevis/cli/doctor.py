@@ -64,6 +64,7 @@ def examine(parameters: Config, ask: bool = False) -> Iterator[Finding]:
         ask: also request the annotations and one of their videos, if they are on a server.
     """
     from recipevis.backbone.base import source_of
+    from recipevis.backbone.encoder import check_encoder
     from recipevis.data.sources.base import source_class as video_source
 
     source = video_source(parameters.dataset.source)
@@ -76,6 +77,8 @@ def examine(parameters: Config, ask: bool = False) -> Iterator[Finding]:
         yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
     yield _ffmpeg()
     yield source_of(parameters.backbone).check()
+    if parameters.evaluate.encoder:
+        yield check_encoder(parameters.evaluate.encoder, parameters.evaluate.encoder_revision)
     yield from _disk(parameters, recipes)
     yield _git()
     yield from _queue()

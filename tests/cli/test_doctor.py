@@ -2,17 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import threading
 from collections import namedtuple
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-import requests
 import torch
 from typer.testing import CliRunner
 
-from recipevis.backbone import hub
 from recipevis.cli import doctor
 from recipevis.cli.main import app
 from recipevis.core.findings import Finding
@@ -71,10 +70,6 @@ def test_a_folder_is_searched_for_the_annotated_videos(parameters_of, tmp_path):
 
 
 def test_the_papers_run_needs_the_hub_javascript_and_git(parameters_of, monkeypatch, tmp_path):
-    def refuse(*arguments, **options):
-        raise requests.ConnectionError("no route to host")
-
-    monkeypatch.setattr(requests, "get", refuse)
     monkeypatch.setattr(doctor.shutil, "which", lambda name: None)
     monkeypatch.delenv("RECIPEVIS_COOKIES", raising=False)
     states = {what: finding.state for what, finding in found(parameters_of()).items()}
@@ -163,17 +158,19 @@ def test_a_source_without_a_server_has_nothing_to_ask(parameters_of):
     assert [finding.state for finding in findings if finding.what == "one video"] == ["ok"]
 
 
-def test_a_hub_that_fails_is_reported_in_few_words():
-    refused = requests.Response()
-    refused.status_code, refused.url = 404, "https://hub/a"
-    assert "404" in hub._reason(requests.HTTPError("long", response=refused))
-    assert "long" not in hub._reason(requests.Timeout("long"))
-
-
 def test_a_folder_without_networks_is_missing(parameters_of, tmp_path, tiny_backbone):
     for folder, state in ((tmp_path, "missing"), (tiny_backbone, "ok")):
         changes = {"backbone.source": "folder", "backbone.folder": str(folder)}
         assert found(parameters_of("params.yaml", changes))["backbone"].state == state
+
+
+def test_a_file_that_a_folder_lacks_is_named(parameters_of, tmp_path, tiny_backbone):
+    folder = shutil.copytree(tiny_backbone, tmp_path / "model")
+    (folder / "vae/diffusion_pytorch_model.safetensors").unlink()
+    changes = {"backbone.source": "folder", "backbone.folder": str(folder), "evaluate.encoder": str(tmp_path)}
+    findings = found(parameters_of("params.yaml", changes))
+    assert "diffusion_pytorch_model.safetensors" in findings["backbone"].text
+    assert findings["second CLIP"].state == "missing"
 
 
 Card = namedtuple("Card", "name total_memory")
