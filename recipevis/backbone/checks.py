@@ -99,7 +99,7 @@ def check_fit(diffusion: Path, clip: Path) -> None:
         if ours != theirs:
             raise InputError(f"{diffusion}: {what}, {ours}, does not fit {whose}, {theirs}")
     for key, none in _OTHER_CONDITIONS.items():
-        if unet.get(key, none) != none:
+        if unet.get(key) not in (None, none):
             raise InputError(
                 f"{diffusion / 'unet'}: {key} = {unet[key]!r}: this UNet needs a condition that RecipeVis doesn't "
                 "give it; use a UNet that is conditioned on text alone"
@@ -159,10 +159,10 @@ def _check_schedule(folder: Path) -> None:
 
 def _check_vae(folder: Path, pixels: int) -> Tensor:
     """Check the VAE there and back; returns scaled latents, [1, 4, h, w]."""
-    factor = 2 ** (len(read_configuration(folder)["block_out_channels"]) - 1)
+    vae, pictures = _load(folder, AutoencoderKL), images.to_vae(_pictures(pixels, 1))
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
     if pixels % factor:
         raise ParameterError(f"frames.pixels = {pixels}: must be a multiple of {factor}, by which the VAE shrinks")
-    vae, pictures = _load(folder, AutoencoderKL), images.to_vae(_pictures(pixels, 1))
     with _explained(folder, f"fails on pictures of {pixels}x{pixels} pixels"), torch.no_grad():
         scaling, posterior = LatentScaling(vae.config), vae.encode(pictures).latent_dist
         latents = scaling.scale(posterior.mean)

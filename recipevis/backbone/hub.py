@@ -194,7 +194,7 @@ def _files_on_hub(repository: str, revision: str | None) -> dict[str, int]:
             f"{name}: {constants.ENDPOINT} answers {status}: no such repository or commit, or it is private and needs "
             "hf auth login"
         ) from error
-    except (HTTPError, OSError) as error:  # offline mode is one of the latter
+    except (HTTPError, OSError, ValueError) as error:  # also offline mode, and a page of a proxy instead of JSON
         reason = f"can't be reached ({type(error).__name__})"
         raise _UnreachableError(f"{constants.ENDPOINT}: {reason}, so {name} can't be checked") from error
     return {file.rfilename: file.size or 0 for file in info.siblings or []}
