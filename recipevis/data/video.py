@@ -1,34 +1,31 @@
 """Video files through PyAV: can a file be decoded, how long is it, and which picture does it show at a time.
 
 Time 0 is the first shown frame. The picture at a time is the last one shown at or before it, as a player shows it: the
-file's rotation is applied and pixels are square.
+file's rotation and mirroring are applied and pixels are square.
+
+If a file starts in the middle of a stream, the first shown frame is the first one that can be decoded without what is
+missing. Frames that are damaged have their place in time, also at the start, and no picture.
 """
 
-from bisect import bisect_right
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import av
 from av.video.reformatter import ColorTrc
 from PIL import Image
+
+from recipevis.data.orientation import upright
+from recipevis.data.packets import Index, Packet, VideoError, open_video, reason
+from recipevis.data.playback import Playback, Played, goes_back
 
 # Decoders that can skip the pictures on which no other depends (NONREF), because each packet's header marks them. Those
 # of VP9 and AV1 treat this option differently, so they and all others decode everything.
 _SKIPPING = {"h264", "hevc", "mpeg2video", "mpeg4"}
 # Transfer functions of high dynamic range: PQ and HLG (ITU-R BT.2100).
 _HDR = {ColorTrc.SMPTE2084, ColorTrc.ARIB_STD_B67}
-
-
-class VideoError(Exception):
-    """A file of no use. `reason` is a key of `tables.frames.ERRORS`; the message doesn't name the file."""
-
-    def __init__(self, reason: str, message: str):
-        super().__init__(message)
-        self.reason = reason
 
 
 @dataclass(frozen=True)
@@ -43,99 +40,17 @@ class Shot:
     hdr: bool = False
 
 
-class _Packet(NamedTuple):
-    """A shown packet: its time in the stream's units, and where to start decoding for it."""
-
-    pts: int
-    place: int  # position in the file, which is the decoding order
-    key: int  # place of the key frame where its decoding starts
-    key_dts: int
-
-
-class _Index:
-    """Every packet of a file's video stream, read without decoding.
-
-    The header's duration, frame rate and frame count may be wrong or missing, so they are not used.
-
-    `restarts`: the timestamps start again in the middle of the file, as in two files joined into one. The second part
-    is left out, because its times are unknown, and seeking is not safe, because it may end there.
-    """
-
-    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
-        self.pts: list[int] = []  # by place
-        shown: list[_Packet] = []
-        keys, first, durations, reached = [], None, {}, None
-        # Without decoding times in the container, PyAV's guesses may step back a little within a group.
-        slack = int(1 / stream.time_base)
-        self.restarts = False
-        for packet in container.demux(stream):
-            dts, is_key = packet.dts, packet.is_keyframe
-            pts = dts if packet.pts is None else packet.pts  # AVI has no other
-            if pts is None:  # the end of the stream
-                continue
-            if dts is not None:
-                if reached is not None and dts < reached - (0 if is_key else slack):
-                    self.restarts = True
-                    break
-                reached = dts
-            place = len(self.pts)
-            self.pts.append(pts)
-            if is_key:
-                keys.append((place, pts if dts is None else dts, pts))
-                first = pts if first is None else first
-            # Packets before the first key frame can't be decoded; an edit list may hide packets.
-            if first is None or pts < first or packet.is_discard:
-                continue
-            # A packet after a key frame that is shown before it may depend on the group before, too.
-            leads = len(keys) > 1 and pts < keys[-1][2]
-            shown.append(_Packet(pts, place, *keys[-2 if leads else -1][:2]))
-            durations[pts] = packet.duration or 0
-        if not shown:
-            raise VideoError("no_video_stream", "its video stream has no frame")
-        self.shown = sorted(shown)
-        last = self.shown[-1].pts
-        gap = last - self.shown[-2].pts if len(self.shown) > 1 else 1
-        self.start, self.end = self.shown[0].pts, last + (durations[last] or gap)
-        self._times = [packet.pts for packet in self.shown]
-
-    def at(self, pts: Fraction) -> _Packet:
-        """The last packet shown at or before a time."""
-        return self.shown[bisect_right(self._times, pts) - 1]
-
-
-def _open(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
-    try:
-        container = av.open(str(path), metadata_errors="replace")
-    except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError("unreadable", _reason(error)) from error
-    if not container.streams.video:
-        container.close()
-        raise VideoError("no_video_stream", "it has no video stream")
-    stream = container.streams.best("video")  # the first may be a cover image
-    stream.codec_context.thread_count = 1  # videos, not frames, are decoded in parallel
-    return container, stream
-
-
-def _reason(error: Exception) -> str:
-    """The error's message, without its number and path: the path is one within the store."""
-    return f"it can't be read: {getattr(error, 'strerror', None) or error}"
-
-
 def probe(path: Path) -> float:
     """Seconds from the first shown frame to the end of the last.
 
     Raises:
-        VideoError: the file can't be opened, has no video stream, or its first frame can't be decoded.
+        VideoError: the file can't be opened, has no video stream, or none of its frames can be decoded.
     """
-    container, stream = _open(path)
-    with container:
-        try:
-            index = _Index(container, stream)
-        except av.FFmpegError as error:
-            raise VideoError("unreadable", _reason(error)) from error
-        if _Decoder(path, container, stream, index).shot(index.shown[0]).picture is None:
-            raise VideoError("undecodable", "its first frame can't be decoded")
-        return float((index.end - index.start) * stream.time_base)
+    with _reader(path) as reader:
+        duration_s = reader.probe()
+    if duration_s is None:
+        raise VideoError("undecodable", "none of its frames can be decoded")
+    return duration_s
 
 
 def shots(path: Path, times_s: Sequence[float]) -> list[Shot]:
@@ -149,63 +64,127 @@ def shots(path: Path, times_s: Sequence[float]) -> list[Shot]:
         a picture or a reason for each time; if the file can't be used, each has the file's reason.
     """
     try:
-        container, stream = _open(path)
+        with _reader(path) as reader:
+            # A float just below 3/10 must find the frame that starts at 3/10.
+            times = {time: Fraction(time).limit_denominator(1_000_000) for time in sorted(set(times_s))}
+            found = dict(zip(times, reader.shots(list(times.values())), strict=True))
     except VideoError as error:
         return [Shot(None, error.reason)] * len(times_s)
+    return [found[time] for time in times_s]
+
+
+@contextmanager
+def _reader(path: Path) -> Iterator["_Seeker | _Player"]:
+    """What reads a file: by seeking, or from start to end where seeking may find a wrong picture."""
+    container, stream = open_video(path)
     with container:
         try:
-            index = _Index(container, stream)
-        except VideoError as error:
-            return [Shot(None, error.reason)] * len(times_s)
-        except av.FFmpegError:
-            return [Shot(None, "unreadable")] * len(times_s)
-        decoder = _Decoder(path, container, stream, index)
-        late = Shot(None, "undecodable" if index.restarts else "past_end")
-        found: dict[float, Shot] = {}
-        for time in sorted(set(times_s)):
-            # A float just below 3/10 must find the frame that starts at 3/10.
-            pts = index.start + Fraction(time).limit_denominator(1_000_000) / stream.time_base
-            found[time] = late if pts >= index.end else decoder.shot(index.at(pts))
-        return [found[time] for time in times_s]
+            index = Index(container, stream)
+            # Decoding times in the place of presentation times.
+            by_decoding = index.suspect and goes_back(path)
+        except av.FFmpegError as error:
+            raise VideoError("unreadable", reason(error)) from error
+        if index.restarts or not index.timed or by_decoding:
+            yield _Player(path, stream, index, by_decoding)
+        else:
+            yield _Seeker(path, container, stream, index)
 
 
-class _Decoder:
-    """Decodes single frames of one open file."""
+class _Player:
+    """Decodes a whole file."""
 
-    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, index: _Index):
+    def __init__(self, path: Path, stream: av.VideoStream, index: Index, by_decoding: bool):
+        self._playback = Playback(path, index.places, by_decoding)
+        self._stream, self._restarts = stream, index.restarts
+
+    def probe(self) -> float | None:
+        """The duration, seconds; None if no frame can be decoded."""
+        end, shows = None, False
+        for played in self._playback:
+            end, shows = played.end, shows or self._playback.whole(played)
+        return float((end - self._playback.start) * self._stream.time_base) if shows else None
+
+    def shots(self, times: Sequence[Fraction]) -> list[Shot]:
+        """The pictures at ascending times, seconds."""
+        picks: list[tuple[Played | None, Shot]] = []  # for each time, the frame and its picture
+        last: Played | None = None
+        damaged = Shot(None, "undecodable")
+
+        def pick(until: int) -> None:
+            """Take the last frame for the times before the next one."""
+            while len(picks) < len(times) and self._playback.start + times[len(picks)] / self._stream.time_base < until:
+                picks.append((last, _shown(last.frame, self._stream)) if last else (None, damaged))
+
+        for played in self._playback:
+            pick(played.time)
+            last = played
+            if len(picks) == len(times) and picks and all(frame.place < played.key for frame, _ in picks if frame):
+                break  # whatever the picked frames depend on has been decoded
+        if last is None:
+            return [damaged] * len(times)
+        pick(last.end)
+        late = damaged if self._restarts else Shot(None, "past_end")
+        found = [shot if frame and self._playback.whole(frame) else damaged for frame, shot in picks]
+        return found + [late] * (len(times) - len(found))
+
+
+class _Seeker:
+    """Decodes single frames of one open file, each from a key frame on."""
+
+    def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, index: Index):
         self._path, self._container, self._stream, self._index = path, container, stream, index
+        self._find_start()
 
-    def shot(self, wanted: _Packet) -> Shot:
+    def probe(self) -> float | None:
+        """The duration, seconds; None if no frame can be decoded."""
+        if self._shot(self._index.shown[0]).picture is None:
+            playback = Playback(self._path, self._index.places)
+            if not any(playback.whole(played) for played in playback):
+                return None
+        return float((self._index.end - self._index.start) * self._stream.time_base)
+
+    def shots(self, times: Sequence[Fraction]) -> list[Shot]:
+        """The pictures at ascending times, seconds."""
+        index = self._index
+        wanted = [index.start + time / self._stream.time_base for time in times]
+        return [Shot(None, "past_end") if pts >= index.end else self._shot(index.at(pts)) for pts in wanted]
+
+    def _find_start(self) -> None:
+        """Begin with the first frame that a decoder shows.
+
+        The first key frame may begin a refresh: then its picture is whole some frames later. And frames that are shown
+        before it may need nothing else.
+        """
+        index = self._index
+        if index.first_key is None or (not index.early and self._first_key_is_whole()):
+            return
+        playback = Playback(self._path, index.places)
+        first = next(iter(playback), None)
+        if first is not None and not any(fault >= index.first_key for fault in playback.faults):
+            index.begin(min(first.time, index.shown[-1].pts))
+
+    def _first_key_is_whole(self) -> bool:
+        first = self._index.pts[self._index.first_key]
+        try:
+            for packet in self._packets(first, first):
+                return bool(packet.decode() + self._stream.codec_context.decode(None))
+        except av.FFmpegError:
+            pass
+        return False
+
+    def _shot(self, wanted: Packet) -> Shot:
         """The picture of a packet, if every packet that it may depend on was decoded without a fault."""
-        if self._index.restarts:
-            return self._shot_without_seeking(wanted)
         if self._stream.codec_context.name in _SKIPPING and (frame := self._decode_references(wanted)) is not None:
-            return self._shown(frame)
-        first = self._index.pts[wanted.key]
+            return _shown(frame, self._stream)
+        first = min(self._index.pts[wanted.key], wanted.pts)
         needed = {pts for pts in self._index.pts[wanted.key : wanted.place + 1] if pts >= first}
         frame, missing, faults = self._decode(wanted, needed, from_start=False)
         if missing and not faults:
             # Wrong key frame marks, or packets that are never shown: decode from the start.
             frame, missing, faults = self._decode(wanted, needed, from_start=True)
-        return Shot(None, "undecodable") if frame is None or faults else self._shown(frame)
+        return Shot(None, "undecodable") if frame is None or faults else _shown(frame, self._stream)
 
-    def _shot_without_seeking(self, wanted: _Packet) -> Shot:
-        """`shot` where the timestamps restart: decodes from the start of the file to the restart."""
-
-        def frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
-            for packet in islice(container.demux(stream), len(self._index.pts)):
-                yield from packet.decode()
-            yield from stream.codec_context.decode(None)  # frames that are still in the decoder
-
-        container, stream = _open(self._path)
-        with container:
-            try:
-                found = next((frame for frame in frames(container, stream) if frame.pts == wanted.pts), None)
-            except av.FFmpegError:
-                found = None
-            return Shot(None, "undecodable") if found is None or found.is_corrupt else self._shown(found)
-
-    def _decode_references(self, wanted: _Packet) -> av.VideoFrame | None:
+    def _decode_references(self, wanted: Packet) -> av.VideoFrame | None:
         """The wanted frame, decoded from its key frame without the pictures on which no other depends.
 
         Equal, bit for bit, to decoding everything; takes three quarters of the time if two pictures in three are
@@ -220,7 +199,7 @@ class _Decoder:
             context.skip_frame = "NONREF"
             # Some containers seek by decoding time, some by presentation time, which is later and suits both.
             for packet in self._packets(first, first):
-                if packet.pts is None:  # the end, or a container without presentation times
+                if packet.pts is None:  # the end
                     return None
                 last = packet.pts == wanted.pts
                 if last:
@@ -229,7 +208,7 @@ class _Decoder:
                 if last:
                     frames += context.decode(None)  # frames that are still in the decoder
                 for frame in frames:
-                    if frame.pts is None or (frame.pts >= first and frame.is_corrupt):
+                    if frame.pts is None or (frame.pts >= min(first, wanted.pts) and frame.is_corrupt):
                         return None
                     whole |= frame.pts == first
                     found = frame if frame.pts == wanted.pts else found
@@ -242,7 +221,7 @@ class _Decoder:
         return None
 
     def _decode(
-        self, wanted: _Packet, needed: set[int], from_start: bool
+        self, wanted: Packet, needed: set[int], from_start: bool
     ) -> tuple[av.VideoFrame | None, set[int], bool]:
         """Decode until every needed frame has come or has been passed.
 
@@ -255,7 +234,7 @@ class _Decoder:
             if frame is None:  # faults before the wanted key frame don't matter
                 faults |= dts is None or dts >= wanted.key_dts
                 continue
-            pts = frame.dts if frame.pts is None else frame.pts
+            pts = frame.pts
             if pts is None:
                 continue
             if pts in needed:
@@ -295,17 +274,16 @@ class _Decoder:
         self._stream.codec_context.flush_buffers()
         self._container.seek(start, stream=self._stream, backward=True, any_frame=False)
         for packet in self._container.demux(self._stream):
-            begun = begun or first == (packet.dts if packet.pts is None else packet.pts)
+            begun = begun or first == packet.pts
             if begun:
                 yield packet
 
-    def _shown(self, frame: av.VideoFrame) -> Shot:
-        """A decoded frame as a player shows it: square pixels, rotated."""
-        picture = frame.to_image()
-        aspect = self._stream.sample_aspect_ratio
-        if aspect and aspect != 1:
-            size = (max(1, round(picture.width * aspect)), picture.height)
-            picture = picture.resize(size, Image.Resampling.LANCZOS)
-        turned = {1: Image.Transpose.ROTATE_90, 2: Image.Transpose.ROTATE_180, 3: Image.Transpose.ROTATE_270}
-        quarter = round(frame.rotation / 90) % 4
-        return Shot(picture.transpose(turned[quarter]) if quarter else picture, hdr=frame.color_trc in _HDR)
+
+def _shown(frame: av.VideoFrame, stream: av.VideoStream) -> Shot:
+    """A decoded frame as a player shows it: square pixels, upright."""
+    picture = frame.to_image()
+    aspect = stream.sample_aspect_ratio
+    if aspect and aspect != 1:
+        size = (max(1, round(picture.width * aspect)), picture.height)
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    return Shot(upright(picture, frame), hdr=frame.color_trc in _HDR)

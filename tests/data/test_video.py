@@ -109,7 +109,7 @@ def test_leaving_out_what_nothing_rests_on_changes_no_bit(tmp_path, monkeypatch,
 
 def test_the_quick_way_is_the_one_taken(tmp_path, monkeypatch):
     path = encode(tmp_path / "a.mp4", *ENCODERS["b_frames.mp4"].split(), count=60)
-    monkeypatch.setattr(video._Decoder, "_decode", lambda *arguments, **options: pytest.fail("decoded everything"))
+    monkeypatch.setattr(video._Seeker, "_decode", lambda *arguments, **options: pytest.fail("decoded everything"))
     assert video.shots(path, [1.1, 5.3, 11.5])[2].picture is not None
 
 

@@ -1,0 +1,131 @@
+"""The packets of a video file: when each is shown, and where its decoding starts, without decoding."""
+
+from bisect import bisect_right
+from fractions import Fraction
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+from av.container.core import Flags
+
+
+class VideoError(Exception):
+    """A file of no use. `reason` is a key of `tables.frames.ERRORS`; the message doesn't name the file."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+
+class Packet(NamedTuple):
+    """A shown packet: its time in the stream's units, and where to start decoding for it."""
+
+    pts: int
+    place: int  # position in the file, which is the decoding order
+    key: int  # place of the key frame where its decoding starts
+    key_dts: int
+
+
+class Index:
+    """Every packet of a file's video stream, read without decoding.
+
+    The header's duration, frame rate and frame count may be wrong or missing, so they are not used.
+
+    Attributes:
+        places: the number of packets; in a file that `restarts`, of those before the restart.
+        pts: presentation times by place, in the stream's units; meaningful if `timed`.
+        restarts: the timestamps start again in the middle of the file, as in two files joined into one. The second part
+            is left out, because its times are unknown, and seeking is not safe, because it may end there.
+        timed: the packets say when each frame is shown and where decoding can start. AVI, for example, has decoding
+            times only, and a raw stream has none: then only a decoder knows the order.
+        suspect: presentation times never go back, in a stream that may show frames in another order than it decodes
+            them: they may be decoding times.
+        shown, start, end: if `timed`, what is shown, by time, and for how long, in the stream's units.
+    """
+
+    def __init__(self, container: av.container.InputContainer, stream: av.VideoStream):
+        self.pts: list[int] = []
+        self.shown: list[Packet] = []
+        self._early: list[Packet] = []  # shown before the first key frame although they come after it
+        keys, self._durations, reached = [], {}, None
+        self.timed, ascends = True, True
+        # Without decoding times in the container, libavformat's guesses may step back a little within a group.
+        slack = int(1 / stream.time_base)
+        self.restarts = False
+        for packet in container.demux(stream):
+            pts, dts, is_key = packet.pts, packet.dts, packet.is_keyframe
+            if dts is None and not packet.size:  # the end of the stream
+                continue
+            if dts is not None:
+                if reached is not None and dts < reached - (0 if is_key else slack):
+                    self.restarts = True
+                    break
+                reached = dts
+            place = len(self.pts)
+            self.pts.append(pts)
+            if pts is None:
+                self.timed = False
+                continue
+            ascends &= len(self.pts) < 2 or self.pts[-2] is None or pts >= self.pts[-2]
+            if is_key:
+                keys.append((place, pts if dts is None else dts, pts))
+            # Packets before the first key frame can't be decoded; an edit list may hide packets.
+            if not keys or packet.is_discard:
+                continue
+            # A packet after a key frame that is shown before it may depend on the group before, too.
+            leads = len(keys) > 1 and pts < keys[-1][2]
+            (self._early if pts < keys[0][2] else self.shown).append(Packet(pts, place, *keys[-2 if leads else -1][:2]))
+            self._durations[pts] = packet.duration or 0
+        self.places = len(self.pts)
+        if not self.places:
+            raise VideoError("no_video_stream", "its video stream has no frame")
+        self.timed &= bool(keys)
+        self.suspect = self.timed and ascends and stream.codec_context.has_b_frames
+        if self.timed:
+            if not self.shown:
+                raise VideoError("no_video_stream", "its video stream has no frame")
+            # The place of the first key frame, unless it is hidden: then it was no part of a cut.
+            self.first_key = keys[0][0] if self.shown[0].place == keys[0][0] else None
+            self.begin(keys[0][2])
+
+    @property
+    def early(self) -> bool:
+        """Whether any packet is shown before the first key frame. Only a decoder knows whether it can be decoded."""
+        return bool(self._early)
+
+    def begin(self, pts: int) -> None:
+        """Leave out what is shown before a time."""
+        self.shown = sorted(packet for packet in self._early + self.shown if packet.pts >= pts)
+        self._times = [packet.pts for packet in self.shown]
+        last = self.shown[-1].pts
+        gap = last - self.shown[-2].pts if len(self.shown) > 1 else 1
+        self.start, self.end = self.shown[0].pts, last + (self._durations[last] or gap)
+
+    def at(self, pts: Fraction) -> Packet:
+        """The last packet shown at or before a time."""
+        return self.shown[bisect_right(self._times, pts) - 1]
+
+
+def open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
+    """A file and its video stream, for a decoder of one thread.
+
+    Raises:
+        VideoError: the file can't be opened or has no video stream.
+    """
+    try:
+        container = av.open(str(path), metadata_errors="replace")
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise VideoError("unreadable", reason(error)) from error
+    if not container.streams.video:
+        container.close()
+        raise VideoError("no_video_stream", "it has no video stream")
+    # PyAV asks for guesses where presentation times are missing; they are wrong where frames are reordered.
+    container.flags &= ~Flags.gen_pts.value
+    stream = container.streams.best("video")  # the first may be a cover image
+    stream.codec_context.thread_count = 1  # videos, not frames, are decoded in parallel
+    return container, stream
+
+
+def reason(error: Exception) -> str:
+    """The error's message, without its number and path: the path is one within the store."""
+    return f"it can't be read: {getattr(error, 'strerror', None) or error}"
