@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import av
-from av.container.core import Flags
+from av.container.core import Flags as OpenFlags
+from av.format import Flags as FormatFlags
 
 
 class VideoError(Exception):
@@ -38,6 +39,7 @@ class Index:
             is left out, because its times are unknown, and seeking is not safe, because it may end there.
         timed: the packets say when each frame is shown and where decoding can start. AVI, for example, has decoding
             times only, and a raw stream has none: then only a decoder knows the order.
+        untimed: the container has no times at all; what libavformat makes of them is a guess.
         suspect: presentation times never go back, in a stream that may show frames in another order than it decodes
             them: they may be decoding times.
         shown, start, end: if `timed`, what is shown, by time, and for how long, in the stream's units.
@@ -51,9 +53,9 @@ class Index:
         self.timed, ascends = True, True
         # Without decoding times in the container, libavformat's guesses may step back a little within a group.
         slack = int(1 / stream.time_base)
-        self.restarts = False
+        self.restarts, self.untimed = False, bool(container.format.flags & FormatFlags.no_timestamps.value)
         for packet in container.demux(stream):
-            pts, dts, is_key = packet.pts, packet.dts, packet.is_keyframe
+            pts, dts, is_key = packet.pts, packet.dts, starts_group(packet, stream, first=not keys)
             if dts is None and not packet.size:  # the end of the stream
                 continue
             if dts is not None:
@@ -106,6 +108,22 @@ class Index:
         return self.shown[bisect_right(self._times, pts) - 1]
 
 
+def starts_group(packet: av.Packet, stream: av.VideoStream, first: bool) -> bool:
+    """Whether a packet holds a key frame.
+
+    Args:
+        packet: a packet of the stream.
+        stream: the stream.
+        first: no packet before it does. Then the container's own table counts, too: libavformat looks into the packet,
+            and doesn't recognize a damaged key frame; but the file starts with it, and is not cut in the middle.
+    """
+    stamp = packet.pts if packet.dts is None else packet.dts
+    if packet.is_keyframe or not first or stamp is None:
+        return packet.is_keyframe
+    at = stream.index_entries.search_timestamp(stamp)
+    return at >= 0 and stream.index_entries[at].timestamp == stamp and stream.index_entries[at].is_keyframe
+
+
 def open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]:
     """A file and its video stream, for a decoder of one thread.
 
@@ -120,7 +138,7 @@ def open_video(path: Path) -> tuple[av.container.InputContainer, av.VideoStream]
         container.close()
         raise VideoError("no_video_stream", "it has no video stream")
     # PyAV asks for guesses where presentation times are missing; they are wrong where frames are reordered.
-    container.flags &= ~Flags.gen_pts.value
+    container.flags &= ~OpenFlags.gen_pts.value
     stream = container.streams.best("video")  # the first may be a cover image
     stream.codec_context.thread_count = 1  # videos, not frames, are decoded in parallel
     return container, stream

@@ -1,16 +1,20 @@
 """Decode a video file from its first packet on, in showing order: slow, and right where seeking isn't."""
 
 from bisect import bisect_right
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from fractions import Fraction
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import NamedTuple
 
 import av
 from av.video.frame import PictureType
 
-from recipevis.data.packets import open_video
+from recipevis.data.packets import open_video, starts_group
 
+# Decoders that leave out a picture if what it depends on is not in the file; others show it grey or torn.
+_HIDING = {"h264", "hevc", "mpeg1video", "mpeg2video"}
 _TRIED = 100  # frames after which a stream whose times go forward is taken to be in order
 
 
@@ -33,7 +37,7 @@ class Playback:
     Args:
         path: the file.
         places: decode so many packets.
-        by_decoding: the presentation times are wrong.
+        stamps: which times of the frames to use, the better first; without any, frames are counted.
 
     Attributes:
         faults: places of packets that could not be decoded without a fault, so far.
@@ -41,8 +45,8 @@ class Playback:
             damaged.
     """
 
-    def __init__(self, path: Path, places: int, by_decoding: bool = False):
-        self._path, self._places, self._by_decoding = path, places, by_decoding
+    def __init__(self, path: Path, places: int, stamps: Sequence[str] = ("pts", "dts")):
+        self._path, self._places, self._stamps = path, places, stamps
         self.faults: set[int] = set()
         self.start: int | None = None
 
@@ -55,71 +59,86 @@ class Playback:
         with container:
             stream.codec_context.copy_opaque = True  # tells which packet a frame comes from
             keys, stamps, given = [], [], set()  # given: places of the shown frames
-            last, lost = None, []
+            last = None
             for place, packet in enumerate(self._packets(container, stream)):
                 if packet is not None:
                     packet.opaque = place
                     stamps.append(packet.dts)
-                    if packet.is_keyframe:
+                    if starts_group(packet, stream, first=not keys):
                         keys.append(place)
                 try:
                     frames = stream.codec_context.decode(packet)
                 except av.FFmpegError:
                     self.faults.add(place)
-                    lost.append(place)
                     continue
                 for frame in frames:
                     source = place if frame.opaque is None else frame.opaque
                     if frame.is_corrupt:
                         self.faults.add(source)
                     at = bisect_right(keys, source)  # so many key frames are not after this one
-                    # Some packets of key frames are not marked.
-                    if (at == 0 or keys[at - 1] != source) and (
-                        frame.key_frame or (at == 0 and frame.pict_type == PictureType.I)
-                    ):
+                    if at == 0 and (frame.key_frame or frame.pict_type == PictureType.I):
+                        keys.insert(0, source)  # its packet is not marked
+                    elif at and keys[at - 1] != source and frame.key_frame and self.start is not None:
                         keys.insert(at, source)
-                        at += 1
+                    at = bisect_right(keys, source)
                     if at == 0:  # it depends on packets that are not in the file
                         continue
                     given.add(source)
-                    # A frame that is shown before its key frame may depend on the group before, too.
-                    key = keys[at - (2 if at > 1 and keys[at - 1] not in given else 1)]
-                    skipped = [gone for gone in lost if gone < source]
-                    lost = [gone for gone in lost if gone > source]
-                    length = _length(frame, stream)
-                    time = self._time(frame, last, len(skipped))
+                    leads = keys[at - 1] not in given
+                    if leads and at == 1 and stream.codec_context.name not in _HIDING:
+                        continue
+                    # A frame that is shown before its key frame may depend on the group before, too. Without times, a
+                    # fault may have removed frames, so the times of all later ones are unknown.
+                    key = keys[(at - (2 if leads and at > 1 else 1)) if self._stamps else 0]
+                    time = self._time(frame, last)
+                    length = self._length(frame, stream, time - last.time if last else 0)
                     if self.start is None:
-                        self.start = time - self._damaged(keys[0], source, stamps, length)
+                        # Decoding times tell how long the damaged frames last: those coded before the first whole
+                        # key frame, and those coded after it that are shown before it.
+                        damaged = any(keys[0] <= fault < source for fault in self.faults)
+                        if damaged and self._stamps and source not in keys:
+                            continue
+                        self.start = time - (_elapsed(stamps[keys[0]], stamps[max(given)]) if damaged else 0)
                     last = Played(time, time + length, source, key, frame)
                     yield last
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
         """The packets, and None at last, which asks the decoder for the frames that it still has."""
-        try:
+        with suppress(av.FFmpegError):  # the rest can't be read
             yield from islice(container.demux(stream), self._places)
-        except av.FFmpegError:  # the rest can't be read
-            pass
         yield None
 
-    def _time(self, frame: av.VideoFrame, last: Played | None, lost: int) -> int:
-        """When a frame is shown: its own time, if that goes forward.
+    def _time(self, frame: av.VideoFrame, last: Played | None) -> int:
+        """When a frame is shown: its own time, if that goes forward, or the end of the last one."""
+        for time in (getattr(frame, stamp) for stamp in self._stamps):
+            if time is not None and (last is None or time > last.time):
+                return time
+        return last.end if last else 0
+
+    def _length(self, frame: av.VideoFrame, stream: av.VideoStream, gap: int) -> int:
+        """How long a frame is shown, in the stream's units, as far as that is known before the next.
 
         Args:
             frame: the frame.
-            last: the one shown before.
-            lost: the number of packets between them that gave no frame because of a fault.
+            stream: its stream.
+            gap: units from the last frame to this one, 0 if there is none.
         """
-        for time in (frame.dts,) if self._by_decoding else (frame.pts, frame.dts):
-            if time is not None and (last is None or time > last.time):
-                return time
-        return 0 if last is None else last.end + lost * (last.end - last.time)
+        if self._stamps and frame.duration > 1:
+            return frame.duration
+        if self._stamps and gap > 2:  # a duration of one unit is libavformat's guess where units are short
+            return gap
+        rate = stream.codec_context.framerate or stream.guessed_rate
+        if not rate:
+            return frame.duration or 1
+        # Packets that were read before the rate was known have a wrong duration. Pulldown gives a frame three fields.
+        fields = 2 * frame.duration * stream.time_base * rate
+        right = fields >= 2 and abs(fields - round(fields)) < Fraction(1, 10)
+        return frame.duration if right else max(1, round(1 / (rate * stream.time_base)))
 
-    def _damaged(self, first: int, place: int, stamps: list[int | None], length: int) -> int:
-        """How long the damaged frames before the first shown one last: 0 unless any is damaged."""
-        if not any(first <= fault < place for fault in self.faults):
-            return 0
-        known = stamps[first] is not None and stamps[place] is not None
-        return stamps[place] - stamps[first] if known else (place - first) * length
+
+def _elapsed(earlier: int | None, later: int | None) -> int:
+    """From one decoding time to another; 0 if either is unknown."""
+    return 0 if earlier is None or later is None else later - earlier
 
 
 def goes_back(path: Path) -> bool:
@@ -130,10 +149,4 @@ def goes_back(path: Path) -> bool:
             times = [frame.pts for frame in islice(container.decode(stream), _TRIED) if frame.pts is not None]
         except av.FFmpegError:  # the packets' own times are as good as any
             return False
-    return any(later <= earlier for earlier, later in zip(times, times[1:], strict=False))
-
-
-def _length(frame: av.VideoFrame, stream: av.VideoStream) -> int:
-    """How long a frame is shown, in the stream's units, as far as that is known before the next."""
-    rate = stream.guessed_rate
-    return frame.duration or (round(1 / (rate * stream.time_base)) if rate else 0) or 1
+    return any(later <= earlier for earlier, later in pairwise(times))

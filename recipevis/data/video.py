@@ -80,22 +80,21 @@ def _reader(path: Path) -> Iterator["_Seeker | _Player"]:
     with container:
         try:
             index = Index(container, stream)
-            # Decoding times in the place of presentation times.
-            by_decoding = index.suspect and goes_back(path)
+            disordered = index.suspect and goes_back(path)
         except av.FFmpegError as error:
             raise VideoError("unreadable", reason(error)) from error
-        if index.restarts or not index.timed or by_decoding:
-            yield _Player(path, stream, index, by_decoding)
-        else:
+        if index.timed and not index.restarts and not disordered:
             yield _Seeker(path, container, stream, index)
+        else:
+            stamps = ("dts",) if disordered else () if index.untimed else ("pts", "dts")
+            yield _Player(stream, index, Playback(path, index.places, stamps))
 
 
 class _Player:
     """Decodes a whole file."""
 
-    def __init__(self, path: Path, stream: av.VideoStream, index: Index, by_decoding: bool):
-        self._playback = Playback(path, index.places, by_decoding)
-        self._stream, self._restarts = stream, index.restarts
+    def __init__(self, stream: av.VideoStream, index: Index, playback: Playback):
+        self._stream, self._restarts, self._playback = stream, index.restarts, playback
 
     def probe(self) -> float | None:
         """The duration, seconds; None if no frame can be decoded."""
@@ -150,25 +149,26 @@ class _Seeker:
         return [Shot(None, "past_end") if pts >= index.end else self._shot(index.at(pts)) for pts in wanted]
 
     def _find_start(self) -> None:
-        """Begin with the first frame that a decoder shows.
+        """Begin with the first frame that a decoder shows, unless the first key frame is damaged.
 
-        The first key frame may begin a refresh: then its picture is whole some frames later. And frames that are shown
-        before it may need nothing else.
+        The first key frame may only begin a refresh: then its picture is whole some frames later. And frames that are
+        shown before it may need nothing else.
         """
         index = self._index
-        if index.first_key is None or (not index.early and self._first_key_is_whole()):
+        if index.first_key is None or (self._shows_first_key() and not index.early):
             return
         playback = Playback(self._path, index.places)
         first = next(iter(playback), None)
         if first is not None and not any(fault >= index.first_key for fault in playback.faults):
             index.begin(min(first.time, index.shown[-1].pts))
 
-    def _first_key_is_whole(self) -> bool:
+    def _shows_first_key(self) -> bool:
+        """Whether the first key frame gives a picture at once."""
         first = self._index.pts[self._index.first_key]
         try:
             for packet in self._packets(first, first):
                 return bool(packet.decode() + self._stream.codec_context.decode(None))
-        except av.FFmpegError:
+        except av.FFmpegError:  # damaged
             pass
         return False
 
