@@ -21,6 +21,9 @@ EDITS = {
     "recipevis/data/sources/youtube.py": set(),  # the demo's source is the kitchen
     "recipevis/data/frames.py": {"frames"},
     "recipevis/data/video.py": {"download", "frames"},  # decoding; a video is checked when it arrives
+    "recipevis/data/packets.py": {"download", "frames"},
+    "recipevis/data/playback.py": {"download", "frames"},
+    "recipevis/data/orientation.py": {"download", "frames"},
     "recipevis/data/triplets.py": {"manifest"},
     "recipevis/embeddings/writer.py": {"embed"},
     "recipevis/embeddings/reader.py": {"train"},

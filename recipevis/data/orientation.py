@@ -25,7 +25,7 @@ _KNOWN = {kind.value for kind in Type}
 _NEWER = range(max(_KNOWN) + 1, max(_KNOWN) + 33)  # kinds of side data that PyAV can't name yet
 
 
-def upright(picture: Image.Image, frame: av.VideoFrame) -> Image.Image:
+def upright(picture: Image.Image, frame: av.VideoFrame, first: av.VideoFrame | None) -> Image.Image:
     """A frame's picture, turned and mirrored as its display matrix says.
 
     An angle that is no multiple of 90 degrees turns the picture within its own size, over black, as ffmpeg does.
@@ -33,9 +33,10 @@ def upright(picture: Image.Image, frame: av.VideoFrame) -> Image.Image:
     Args:
         picture: the picture of `frame`, not turned yet.
         frame: the decoded frame.
+        first: the file's first frame; H.264 and HEVC may give the matrix there, for all frames that follow.
     """
-    matrix = _matrix(frame)
-    if matrix is None:
+    matrix = _matrix(frame) or (first and _matrix(first))
+    if not matrix or not any(matrix[:5]):
         return picture
     # The point (x, y) is shown at (a x + c y, b x + d y); y points down.
     a, b, _, c, d = matrix[:5]

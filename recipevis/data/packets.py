@@ -39,7 +39,7 @@ class Index:
             is left out, because its times are unknown, and seeking is not safe, because it may end there.
         timed: the packets say when each frame is shown and where decoding can start. AVI, for example, has decoding
             times only, and a raw stream has none: then only a decoder knows the order.
-        untimed: the container has no times at all; what libavformat makes of them is a guess.
+        stamps: the times of its frames that can be relied on, the better first: `pts`, `dts`, both or none.
         suspect: presentation times never go back, in a stream that may show frames in another order than it decodes
             them: they may be decoding times.
         shown, start, end: if `timed`, what is shown, by time, and for how long, in the stream's units.
@@ -53,11 +53,12 @@ class Index:
         self.timed, ascends = True, True
         # Without decoding times in the container, libavformat's guesses may step back a little within a group.
         slack = int(1 / stream.time_base)
-        self.restarts, self.untimed = False, bool(container.format.flags & FormatFlags.no_timestamps.value)
+        self.restarts, paced = False, True
         for packet in container.demux(stream):
             pts, dts, is_key = packet.pts, packet.dts, starts_group(packet, stream, first=not keys)
             if dts is None and not packet.size:  # the end of the stream
                 continue
+            paced &= dts is not None
             if dts is not None:
                 if reached is not None and dts < reached - (0 if is_key else slack):
                     self.restarts = True
@@ -82,6 +83,10 @@ class Index:
         if not self.places:
             raise VideoError("no_video_stream", "its video stream has no frame")
         self.timed &= bool(keys)
+        # Where a container has no times, libavformat guesses some. Where some packets have no decoding time, those of
+        # others don't tell when the frame is shown that the decoder gives at that moment.
+        counted = container.format.flags & FormatFlags.no_timestamps.value
+        self.stamps = () if counted else ("pts", "dts") if paced else ("pts",)
         self.suspect = self.timed and ascends and stream.codec_context.has_b_frames
         if self.timed:
             if not self.shown:

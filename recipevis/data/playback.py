@@ -29,15 +29,13 @@ class Played(NamedTuple):
 
 
 class Playback:
-    """The frames that a player shows.
-
-    A frame's time is its presentation time; if that is missing, the decoding time of the packet with which the decoder
-    gave it; without either, frames follow one another at the stream's rate.
+    """The frames that a player shows, each with its time.
 
     Args:
         path: the file.
         places: decode so many packets.
-        stamps: which times of the frames to use, the better first; without any, frames are counted.
+        stamps: which times of the frames to use, the better first: `pts`; `dts`, the decoding time of the packet with
+            which the decoder gave the frame. A frame without a time follows the last one.
 
     Attributes:
         faults: places of packets that could not be decoded without a fault, so far.
@@ -49,64 +47,95 @@ class Playback:
         self._path, self._places, self._stamps = path, places, stamps
         self.faults: set[int] = set()
         self.start: int | None = None
+        self._keys: list[int] = []  # places of the key frames
+        self._given: set[int] = set()  # places of the frames that the decoder gave
+        self._dts: list[int | None] = []  # decoding times, by place
 
     def whole(self, played: Played) -> bool:
         """Whether nothing that a frame may depend on had a fault; sure once the next group has begun."""
         return not any(played.key <= fault <= played.place for fault in self.faults)
 
     def __iter__(self) -> Iterator[Played]:
+        """Decode the file; once only."""
         container, stream = open_video(self._path)
+        last: Played | None = None
         with container:
-            stream.codec_context.copy_opaque = True  # tells which packet a frame comes from
-            keys, stamps, given = [], [], set()  # given: places of the shown frames
-            last = None
-            for place, packet in enumerate(self._packets(container, stream)):
-                if packet is not None:
-                    packet.opaque = place
-                    stamps.append(packet.dts)
-                    if starts_group(packet, stream, first=not keys):
-                        keys.append(place)
-                try:
-                    frames = stream.codec_context.decode(packet)
-                except av.FFmpegError:
-                    self.faults.add(place)
+            for place, frame in self._frames(container, stream):
+                key = self._key(place, frame, hides=stream.codec_context.name in _HIDING)
+                if key is None:
                     continue
-                for frame in frames:
-                    source = place if frame.opaque is None else frame.opaque
-                    if frame.is_corrupt:
-                        self.faults.add(source)
-                    at = bisect_right(keys, source)  # so many key frames are not after this one
-                    if at == 0 and (frame.key_frame or frame.pict_type == PictureType.I):
-                        keys.insert(0, source)  # its packet is not marked
-                    elif at and keys[at - 1] != source and frame.key_frame and self.start is not None:
-                        keys.insert(at, source)
-                    at = bisect_right(keys, source)
-                    if at == 0:  # it depends on packets that are not in the file
-                        continue
-                    given.add(source)
-                    leads = keys[at - 1] not in given
-                    if leads and at == 1 and stream.codec_context.name not in _HIDING:
-                        continue
-                    # A frame that is shown before its key frame may depend on the group before, too. Without times, a
-                    # fault may have removed frames, so the times of all later ones are unknown.
-                    key = keys[(at - (2 if leads and at > 1 else 1)) if self._stamps else 0]
-                    time = self._time(frame, last)
-                    length = self._length(frame, stream, time - last.time if last else 0)
-                    if self.start is None:
-                        # Decoding times tell how long the damaged frames last: those coded before the first whole
-                        # key frame, and those coded after it that are shown before it.
-                        damaged = any(keys[0] <= fault < source for fault in self.faults)
-                        if damaged and self._stamps and source not in keys:
-                            continue
-                        self.start = time - (_elapsed(stamps[keys[0]], stamps[max(given)]) if damaged else 0)
-                    last = Played(time, time + length, source, key, frame)
-                    yield last
+                time = self._time(frame, last)
+                if self.start is None and not self._begins(place, time):
+                    continue
+                length = self._length(frame, stream, time - last.time if last else 0)
+                last = Played(time, time + length, place, key, frame)
+                yield last
+
+    def _frames(
+        self, container: av.container.InputContainer, stream: av.VideoStream
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """Every decoded frame in showing order, and the place of its packet."""
+        stream.codec_context.copy_opaque = True  # a frame then has its packet's mark
+        for place, packet in enumerate(self._packets(container, stream)):
+            if packet is not None:
+                packet.opaque = place
+                self._dts.append(packet.dts)
+                if starts_group(packet, stream, first=not self._keys):
+                    self._keys.append(place)
+            try:
+                frames = stream.codec_context.decode(packet)
+            except av.FFmpegError:
+                self.faults.add(place)
+                continue
+            for frame in frames:
+                yield place if frame.opaque is None else frame.opaque, frame
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
         """The packets, and None at last, which asks the decoder for the frames that it still has."""
         with suppress(av.FFmpegError):  # the rest can't be read
             yield from islice(container.demux(stream), self._places)
         yield None
+
+    def _key(self, place: int, frame: av.VideoFrame, hides: bool) -> int | None:
+        """Where the decoding of the next frame starts.
+
+        Args:
+            place: the place of its packet.
+            frame: the frame.
+            hides: whether the decoder leaves out frames that depend on something that is not in the file.
+
+        Returns:
+            the place of a key frame; None if the frame depends on something that is not in the file.
+        """
+        keys = self._keys
+        if frame.is_corrupt:
+            self.faults.add(place)
+        at = bisect_right(keys, place)  # so many key frames are not after this one
+        unmarked = at == 0 or keys[at - 1] != place
+        intra = frame.key_frame or (at == 0 and frame.pict_type == PictureType.I)
+        if unmarked and intra and (at == 0 or self.start is not None):
+            keys.insert(at, place)
+            at += 1
+        if at == 0:
+            return None
+        self._given.add(place)
+        leads = keys[at - 1] not in self._given  # it is shown before its key frame
+        if leads and at == 1 and not hides:
+            return None
+        if not self._stamps:  # a fault may have removed frames, so the times of all later ones are unknown
+            return keys[0]
+        return keys[at - (2 if leads and at > 1 else 1)]  # a leading frame may depend on the group before, too
+
+    def _begins(self, place: int, time: int) -> bool:
+        """Set time 0, if it can be known from this frame."""
+        if not self._stamps or not any(self._keys[0] <= fault < place for fault in self.faults):
+            self.start = time
+        elif place in self._keys:
+            # Decoding times tell how long the damaged frames last: those coded before the first whole key frame, and
+            # those coded after it that are shown before it.
+            first, latest = self._dts[self._keys[0]], self._dts[max(self._given)]
+            self.start = time if first is None or latest is None else time - (latest - first)
+        return self.start is not None
 
     def _time(self, frame: av.VideoFrame, last: Played | None) -> int:
         """When a frame is shown: its own time, if that goes forward, or the end of the last one."""
@@ -134,11 +163,6 @@ class Playback:
         fields = 2 * frame.duration * stream.time_base * rate
         right = fields >= 2 and abs(fields - round(fields)) < Fraction(1, 10)
         return frame.duration if right else max(1, round(1 / (rate * stream.time_base)))
-
-
-def _elapsed(earlier: int | None, later: int | None) -> int:
-    """From one decoding time to another; 0 if either is unknown."""
-    return 0 if earlier is None or later is None else later - earlier
 
 
 def goes_back(path: Path) -> bool:

@@ -86,7 +86,7 @@ def _reader(path: Path) -> Iterator["_Seeker | _Player"]:
         if index.timed and not index.restarts and not disordered:
             yield _Seeker(path, container, stream, index)
         else:
-            stamps = ("dts",) if disordered else () if index.untimed else ("pts", "dts")
+            stamps = ("dts",) if disordered else index.stamps
             yield _Player(stream, index, Playback(path, index.places, stamps))
 
 
@@ -107,16 +107,18 @@ class _Player:
         """The pictures at ascending times, seconds."""
         picks: list[tuple[Played | None, Shot]] = []  # for each time, the frame and its picture
         last: Played | None = None
+        first: av.VideoFrame | None = None
         damaged = Shot(None, "undecodable")
 
         def pick(until: int) -> None:
             """Take the last frame for the times before the next one."""
             while len(picks) < len(times) and self._playback.start + times[len(picks)] / self._stream.time_base < until:
-                picks.append((last, _shown(last.frame, self._stream)) if last else (None, damaged))
+                picks.append((last, _shown(last.frame, first, self._stream)) if last else (None, damaged))
 
         for played in self._playback:
             pick(played.time)
             last = played
+            first = first or played.frame
             if len(picks) == len(times) and picks and all(frame.place < played.key for frame, _ in picks if frame):
                 break  # whatever the picked frames depend on has been decoded
         if last is None:
@@ -132,6 +134,7 @@ class _Seeker:
 
     def __init__(self, path: Path, container: av.container.InputContainer, stream: av.VideoStream, index: Index):
         self._path, self._container, self._stream, self._index = path, container, stream, index
+        self._first: av.VideoFrame | None = None
         self._find_start()
 
     def probe(self) -> float | None:
@@ -159,6 +162,7 @@ class _Seeker:
             return
         playback = Playback(self._path, index.places)
         first = next(iter(playback), None)
+        self._first = first and first.frame
         if first is not None and not any(fault >= index.first_key for fault in playback.faults):
             index.begin(min(first.time, index.shown[-1].pts))
 
@@ -167,22 +171,24 @@ class _Seeker:
         first = self._index.pts[self._index.first_key]
         try:
             for packet in self._packets(first, first):
-                return bool(packet.decode() + self._stream.codec_context.decode(None))
+                frames = packet.decode() + self._stream.codec_context.decode(None)
+                self._first = next(iter(frames), None)
+                break
         except av.FFmpegError:  # damaged
-            pass
-        return False
+            return False
+        return self._first is not None
 
     def _shot(self, wanted: Packet) -> Shot:
         """The picture of a packet, if every packet that it may depend on was decoded without a fault."""
         if self._stream.codec_context.name in _SKIPPING and (frame := self._decode_references(wanted)) is not None:
-            return _shown(frame, self._stream)
+            return _shown(frame, self._first, self._stream)
         first = min(self._index.pts[wanted.key], wanted.pts)
         needed = {pts for pts in self._index.pts[wanted.key : wanted.place + 1] if pts >= first}
         frame, missing, faults = self._decode(wanted, needed, from_start=False)
         if missing and not faults:
             # Wrong key frame marks, or packets that are never shown: decode from the start.
             frame, missing, faults = self._decode(wanted, needed, from_start=True)
-        return Shot(None, "undecodable") if frame is None or faults else _shown(frame, self._stream)
+        return Shot(None, "undecodable") if frame is None or faults else _shown(frame, self._first, self._stream)
 
     def _decode_references(self, wanted: Packet) -> av.VideoFrame | None:
         """The wanted frame, decoded from its key frame without the pictures on which no other depends.
@@ -279,11 +285,11 @@ class _Seeker:
                 yield packet
 
 
-def _shown(frame: av.VideoFrame, stream: av.VideoStream) -> Shot:
-    """A decoded frame as a player shows it: square pixels, upright."""
+def _shown(frame: av.VideoFrame, first: av.VideoFrame | None, stream: av.VideoStream) -> Shot:
+    """A decoded frame as a player shows it: square pixels, upright. `first` is the first frame of the file."""
     picture = frame.to_image()
     aspect = stream.sample_aspect_ratio
     if aspect and aspect != 1:
         size = (max(1, round(picture.width * aspect)), picture.height)
         picture = picture.resize(size, Image.Resampling.LANCZOS)
-    return Shot(upright(picture, frame), hdr=frame.color_trc in _HDR)
+    return Shot(upright(picture, frame, first), hdr=frame.color_trc in _HDR)

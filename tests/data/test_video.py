@@ -4,7 +4,7 @@ import subprocess
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from recipevis.data import ffmpeg, video
 
@@ -163,15 +163,223 @@ def test_a_cover_that_comes_first_is_not_the_video(tmp_path, codec):
         assert np.array_equal(*(np.array(shot.picture) for shot in shots))
 
 
-def test_rotation_turns_the_picture(tmp_path):
+H264 = "-c:v libx264 -pix_fmt yuv420p -g 12"
+HEVC = "-c:v libx265 -pix_fmt yuv420p -x265-params log-level=none:keyint=12:min-keyint=12:scenecut=0"
+
+
+def ff(*words):
+    subprocess.run([ffmpeg.FFMPEG, "-y", "-loglevel", "error", *map(str, words)], check=True)
+
+
+def first_picture(path):
+    return np.array(video.shots(path, [0])[0].picture)
+
+
+# How to turn an upright picture, in ffmpeg's words and in numpy's.
+ORIENTATIONS = [
+    ("-display_rotation 0", lambda a: a),
+    ("-display_hflip", lambda a: a[:, ::-1]),
+    ("-display_rotation 180", lambda a: a[::-1, ::-1]),
+    ("-display_vflip", lambda a: a[::-1]),
+    ("-display_rotation 90 -display_vflip", lambda a: a.swapaxes(0, 1)),
+    ("-display_rotation 270", lambda a: np.rot90(a, 3)),
+    ("-display_rotation 90 -display_hflip", lambda a: np.rot90(a, 2).swapaxes(0, 1)),
+    ("-display_rotation 90", np.rot90),
+]
+
+
+@pytest.mark.parametrize("container", ["mp4", "mov", "mkv"])
+def test_a_display_matrix_turns_and_mirrors(tmp_path, container):
     plain = encode(tmp_path / "plain.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", count=3)
-    upright = np.array(video.shots(plain, [0])[0].picture)
-    for degrees in (90, 180, 270):
-        path = tmp_path / f"{degrees}.mp4"
-        command = [ffmpeg.FFMPEG, "-y", "-loglevel", "error", "-display_rotation", str(degrees), "-i", str(plain)]
-        subprocess.run([*command, "-c", "copy", str(path)], check=True)
+    upright, path = first_picture(plain), tmp_path / f"turned.{container}"
+    for words, turned in ORIENTATIONS:
+        ff(*words.split(), "-i", plain, "-c", "copy", path)
         check(path)
-        assert np.array_equal(np.array(video.shots(path, [0])[0].picture), np.rot90(upright, degrees // 90))
+        assert np.array_equal(first_picture(path), turned(upright))
+
+
+@pytest.mark.parametrize("container", ["avi", "mov", "mkv"])
+def test_exif_turns_and_mirrors(tmp_path, container):
+    y, x = np.mgrid[:48, :64]
+    picture = Image.fromarray(np.stack([x * 3, y * 4, x + y], axis=-1).astype(np.uint8))
+    for orientation in range(1, 9):
+        exif = Image.Exif()
+        exif[0x0112] = orientation
+        picture.save(tmp_path / "a.jpg", exif=exif, quality=95)
+        path = tmp_path / f"{orientation}.{container}"
+        ff("-framerate", "5", "-i", tmp_path / "a.jpg", "-c", "copy", path)
+        check(path)
+        with Image.open(tmp_path / "a.jpg") as saved:
+            expected = np.array(ImageOps.exif_transpose(saved)).astype(int)
+        assert np.abs(first_picture(path) - expected).mean() < 2
+
+
+@pytest.mark.parametrize("name", ["a.ts", "a.mkv", "a.h264"])
+def test_a_streams_own_orientation_turns_and_mirrors(tmp_path, name):
+    """The stream says it once a group, in the key frame."""
+    plain = encode(tmp_path / "plain.mp4", *H264.split(), "-bf", "2")
+    times = [0.02, 1.02, 3.02, 5.02]
+    upright = [np.array(shot.picture) for shot in video.shots(plain, times)]
+    for words, turned in (("flip=horizontal", np.fliplr), ("flip=vertical", np.flipud), ("rotate=90", np.rot90)):
+        orient = f"h264_mp4toannexb,h264_metadata=display_orientation=insert:{words}"
+        ff("-i", plain, "-c", "copy", "-bsf:v", orient, tmp_path / name)
+        for right, shot in zip(upright, video.shots(tmp_path / name, times), strict=True):
+            assert np.array_equal(np.array(shot.picture), turned(right))
+
+
+def test_an_odd_angle_turns_the_picture_within_its_size(tmp_path):
+    plain = encode(tmp_path / "plain.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", count=3)
+    ff("-display_rotation", "30", "-i", plain, "-c", "copy", tmp_path / "a.mp4")
+    _, pictures = ffmpeg.read(tmp_path / "a.mp4")
+    assert np.abs(first_picture(tmp_path / "a.mp4").astype(int) - pictures[0]).mean() < 4
+    assert np.abs(first_picture(plain).astype(int) - pictures[0]).mean() > 15
+
+
+def test_pixels_are_made_square_before_the_picture_is_turned(tmp_path):
+    plain = encode(tmp_path / "a.mp4", "-c:v", "libx264", "-pix_fmt", "yuv420p", "-vf", "setsar=2/1", count=2)
+    ff("-display_rotation", "90", "-i", plain, "-c", "copy", tmp_path / "b.mp4")
+    assert np.array_equal(first_picture(tmp_path / "b.mp4"), np.rot90(first_picture(plain)))
+    assert video.shots(tmp_path / "b.mp4", [0])[0].picture.size == (48, 128)
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("no_b.avi", f"{H264} -bf 0"),
+        ("b.avi", f"{H264} -bf 1"),
+        ("pyramid.avi", f"{H264} -bf 3 -x264-params b-pyramid=normal"),
+        ("mpeg4.avi", "-c:v mpeg4 -bf 2 -g 12 -q:v 2"),
+        ("xvid.avi", "-c:v mpeg4 -vtag XVID -bf 2 -g 12 -q:v 2"),
+        ("gaps.avi", f"-vf select='not(mod(n,7))+eq(n,3)+gt(n,20)' -fps_mode vfr {H264} -bf 2"),
+        ("a.asf", f"{H264} -bf 3"),
+        ("mpeg2.mpg", "-c:v mpeg2video -bf 2 -g 12 -q:v 2"),
+        ("a.vob", "-c:v mpeg2video -bf 2 -g 12 -q:v 2 -f vob"),
+        ("a.h264", f"{H264} -bf 3"),
+        ("a.hevc", f"{HEVC}:bframes=3"),
+        ("a.m1v", "-c:v mpeg1video -bf 2 -g 12 -q:v 2"),
+        ("a.m2v", "-c:v mpeg2video -bf 2 -g 12 -q:v 2"),
+        ("a.m4v", "-c:v mpeg4 -bf 2 -g 12 -q:v 2 -f m4v"),
+    ],
+)
+def test_without_times_of_showing_the_decoders_order_counts(tmp_path, name, options):
+    rate = 25 if ".m" in name or name.endswith("vob") else 5
+    path = encode(tmp_path / name, *options.split(), rate=rate)
+    check(path)
+    assert video.probe(path) == pytest.approx(30 / rate, abs=1e-3)
+
+
+def test_packed_frames(shared):
+    for name in ("h264.avi", "xvid_packed.avi"):
+        check(shared / "cases/v_avi_b_frames" / name)
+
+
+@pytest.mark.parametrize("container", ["mp4", "mkv", "flv", "ts"])
+def test_decoding_times_in_the_place_of_times_of_showing(tmp_path, container):
+    whole = encode(tmp_path / "a.mkv", *H264.split(), "-bf", "3", count=40)
+    ff("-i", whole, "-c", "copy", "-bsf:v", "setts=pts=DTS+4/5/TB", tmp_path / f"b.{container}")
+    times = [number / 5 + 0.02 for number in range(40)]
+    pairs = zip(video.shots(whole, times), video.shots(tmp_path / f"b.{container}", times), strict=True)
+    assert all(np.array_equal(*(np.array(shot.picture) for shot in pair)) for pair in pairs)
+    assert video.probe(tmp_path / f"b.{container}") == pytest.approx(8, abs=1e-2)
+
+
+def test_times_after_damage_are_unknown_if_frames_are_counted(tmp_path):
+    path = encode(tmp_path / "a.h264", *H264.split(), "-bf", "2", count=40)
+    whole = first_picture(path)
+    content = bytearray(path.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 300] = np.random.default_rng(0).bytes(300)
+    path.write_bytes(content)
+    first, last = video.shots(path, [0, 7])
+    assert np.array_equal(np.array(first.picture), whole)
+    assert last.error == "undecodable"
+
+
+def places(path):
+    """Where the packets of a file begin, and how long they are."""
+    with video.av.open(str(path)) as container:
+        return [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+
+
+CUT = {
+    "refresh": f"{H264} -bf 0 -x264-params intra-refresh=1:keyint=12:min-keyint=2",
+    "open": f"{H264} -bf 3 -x264-params open-gop=1:keyint=12:min-keyint=12:scenecut=0:b-adapt=0",
+    "hevc_open": f"{HEVC}:open-gop=1:bframes=3",
+    "hevc_leading": f"{HEVC}:open-gop=0:radl=2:bframes=3",
+    "mpeg2": "-c:v mpeg2video -q:v 2 -bf 2 -g 12 -sc_threshold 1000000000",
+}
+
+
+@pytest.mark.parametrize("cut", [5, 12, 13])
+@pytest.mark.parametrize("name", CUT)
+def test_a_stream_that_is_cut_in_the_middle_begins_with_the_first_whole_frame(tmp_path, name, cut):
+    whole = encode(tmp_path / "a.ts", *CUT[name].split(), count=50)
+    path = tmp_path / "b.ts"
+    path.write_bytes(whole.read_bytes()[places(whole)[cut][0] :])
+    copies = ["mp4", "mkv"] + ["avi", "flv"] * (name == "refresh")
+    for container in copies:
+        ff("-i", path, "-c", "copy", tmp_path / f"b.{container}")
+    for container in ["ts", *copies]:
+        check(tmp_path / f"b.{container}")
+
+
+def test_a_refresh_without_a_key_frame(shared):
+    check(shared / "cases/v_refresh_middle/refresh_middle.ts")
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("vp9.webm", "-c:v libvpx-vp9 -deadline realtime -cpu-used 8 -g 12"),
+        ("vp8.webm", "-c:v libvpx -deadline realtime -cpu-used 8 -g 12 -b:v 1M"),
+        ("av1.mkv", "-c:v libaom-av1 -cpu-used 8 -g 12"),
+        ("h264.avi", f"{H264} -bf 2"),
+    ],
+)
+def test_frames_before_the_first_key_frame_are_left_out(tmp_path, name, options):
+    whole = encode(tmp_path / f"whole_{name}", *options.split(), count=40)
+    ff("-i", whole, "-c", "copy", "-bsf:v", "noise=drop='lt(n,5)'", tmp_path / name)
+    check(tmp_path / name)
+
+
+@pytest.mark.parametrize("container", ["mkv", "avi"])
+def test_a_decoder_that_shows_torn_pictures_at_a_cut(tmp_path, container):
+    """MPEG-4's gives grey pictures before the first key frame, and then two that depend on them."""
+    options = "-c:v mpeg4 -q:v 2 -bf 2 -g 12 -sc_threshold 1000000000"
+    whole = encode(tmp_path / f"whole.{container}", *options.split(), count=40)
+    ff("-i", whole, "-c", "copy", "-bsf:v", "noise=drop='lt(n,5)'", tmp_path / f"cut.{container}")
+    times = [number / 5 + 0.02 for number in range(28)]
+    expected = video.shots(whole, [12 / 5 + time for time in times])
+    for cut, shot in zip(video.shots(tmp_path / f"cut.{container}", times), expected, strict=True):
+        assert np.array_equal(np.array(cut.picture), np.array(shot.picture))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.avi", "a.nut"])
+def test_damage_at_the_start_moves_nothing(tmp_path, name):
+    path = encode(tmp_path / name, *H264.split(), "-sc_threshold", "0", "-bf", "2")
+    times = [number / 5 + 0.02 for number in range(30)]
+    whole = [np.array(shot.picture) for shot in video.shots(path, times)]
+    content = bytearray(path.read_bytes())
+    for start, length in places(path)[:12]:
+        content[start + 4 : start + length] = np.random.default_rng(0).bytes(length - 4)
+    path.write_bytes(content)
+    shots = video.shots(path, times)
+    assert video.probe(path) == 6
+    assert [shot.error for shot in shots] == ["undecodable"] * 12 + [""] * 18
+    assert all(
+        np.array_equal(np.array(shot.picture), right) for shot, right in zip(shots[12:], whole[12:], strict=True)
+    )
+
+
+def test_a_stream_of_which_nothing_can_be_shown(tmp_path):
+    options = f"{CUT['refresh']}:scenecut=0 -bsf:v filter_units=remove_types=6"  # nothing says where a refresh ends
+    whole = encode(tmp_path / "a.ts", *options.split())
+    path = tmp_path / "b.ts"
+    path.write_bytes(whole.read_bytes()[places(whole)[5][0] :])
+    assert [shot.error for shot in video.shots(path, [0, 2])] == ["undecodable"] * 2
+    with pytest.raises(video.VideoError) as error:
+        video.probe(path)
+    assert error.value.reason == "undecodable"
 
 
 @pytest.mark.parametrize(("transfer", "hdr"), [("smpte2084", True), ("arib-std-b67", True), ("bt2020-10", False)])

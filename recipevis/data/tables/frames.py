@@ -12,7 +12,7 @@ ERRORS = {
     "unreadable": "the file can't be opened, or is no video file",
     "no_video_stream": "the file holds sound alone, or a video stream without a frame",
     "past_end": "the time is after the last frame",
-    "undecodable": "the video is damaged there",
+    "undecodable": "the video is damaged there, or its times are unknown from there on",
 }
 # A frame with a flag is kept.
 FLAGS = {
