@@ -49,7 +49,8 @@ class Playback:
         self.start: int | None = None
         self._keys: list[int] = []  # places of the key frames
         self._given: set[int] = set()  # places of the frames that the decoder gave
-        self._dts: list[int | None] = []  # decoding times, by place
+        self._pts: list[int | None] = []  # presentation and decoding times, by place
+        self._dts: list[int | None] = []
 
     def whole(self, played: Played) -> bool:
         """Whether nothing that a frame may depend on had a fault; sure once the next group has begun."""
@@ -64,7 +65,7 @@ class Playback:
                 key = self._key(place, frame, hides=stream.codec_context.name in _HIDING)
                 if key is None:
                     continue
-                time = self._time(frame, last)
+                time = self._time(place, frame, last)
                 if self.start is None and not self._begins(place, time):
                     continue
                 length = self._length(frame, stream, time - last.time if last else 0)
@@ -75,20 +76,20 @@ class Playback:
         self, container: av.container.InputContainer, stream: av.VideoStream
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """Every decoded frame in showing order, and the place of its packet."""
-        stream.codec_context.copy_opaque = True  # a frame then has its packet's mark
         for place, packet in enumerate(self._packets(container, stream)):
             if packet is not None:
-                packet.opaque = place
+                self._pts.append(packet.pts)
                 self._dts.append(packet.dts)
                 if starts_group(packet, stream, first=not self._keys):
                     self._keys.append(place)
+                packet.pts = place  # the decoder hands it on to the frame, so it tells which packet a frame comes from
             try:
                 frames = stream.codec_context.decode(packet)
             except av.FFmpegError:
                 self.faults.add(place)
                 continue
             for frame in frames:
-                yield place if frame.opaque is None else frame.opaque, frame
+                yield place if frame.pts is None else frame.pts, frame
 
     def _packets(self, container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.Packet | None]:
         """The packets, and None at last, which asks the decoder for the frames that it still has."""
@@ -137,9 +138,10 @@ class Playback:
             self.start = time if first is None or latest is None else time - (latest - first)
         return self.start is not None
 
-    def _time(self, frame: av.VideoFrame, last: Played | None) -> int:
+    def _time(self, place: int, frame: av.VideoFrame, last: Played | None) -> int:
         """When a frame is shown: its own time, if that goes forward, or the end of the last one."""
-        for time in (getattr(frame, stamp) for stamp in self._stamps):
+        times = {"pts": self._pts[place] if place < len(self._pts) else None, "dts": frame.dts}
+        for time in (times[stamp] for stamp in self._stamps):
             if time is not None and (last is None or time > last.time):
                 return time
         return last.end if last else 0
