@@ -60,9 +60,11 @@ class Playback:
         """Decode the file; once only."""
         container, stream = open_video(self._path)
         last: Played | None = None
+        hides, fields = stream.codec_context.name in _HIDING, False
         with container:
             for place, frame in self._frames(container, stream):
-                key = self._key(place, frame, hides=stream.codec_context.name in _HIDING)
+                fields |= frame.interlaced_frame
+                key = self._key(place, frame, hides)
                 if key is None:
                     continue
                 time = self._time(place, frame, last)
@@ -71,6 +73,8 @@ class Playback:
                 length = self._length(frame, stream, time - last.time if last else 0)
                 last = Played(time, time + length, place, key, frame)
                 yield last
+        if not self._stamps and hides and not fields:  # a packet may be one field, so half a frame
+            self.faults |= self._lost()
 
     def _frames(
         self, container: av.container.InputContainer, stream: av.VideoStream
@@ -126,6 +130,11 @@ class Playback:
         if not self._stamps:  # a fault may have removed frames, so the times of all later ones are unknown
             return keys[0]
         return keys[at - (2 if leads and at > 1 else 1)]  # a leading frame may depend on the group before, too
+
+    def _lost(self) -> set[int]:
+        """Places of packets that gave no frame; without those after the first key frame, which a cut may explain."""
+        given = sorted(self._given)[1:]
+        return set(range(given[0], given[-1])) - self._given if given else set()
 
     def _begins(self, place: int, time: int) -> bool:
         """Set time 0, if it can be known from this frame."""
