@@ -34,7 +34,7 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
         the number of rows of each split.
 
     Raises:
-        InputError: there are no triplets, the folder is not empty, or a frame is missing.
+        InputError: there are no triplets, the folder is not empty or can't be made, or a frame is missing.
     """
     if triplets.empty:
         raise InputError("no triplets to export: data/triplets.csv has no rows; data/frames.csv says why")
@@ -43,11 +43,15 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
     for frame in sorted({*triplets["image"], *triplets["previous_image"]} - {""}):
         if not Path(frame).is_file():
             raise InputError(f"{frame}: missing; `dvc repro frames`, or `dvc checkout`, brings it back")
+    try:
+        for split in SPLITS.values():
+            (folder / split).mkdir(parents=True)
+    except OSError as error:
+        raise InputError(f"{folder}: can't be written: {error.strerror}") from error
     counts = {}
     for subset, split in SPLITS.items():
         rows = triplets[triplets["subset"] == subset]
         lines, blank_image = [], Image.fromarray(images.blank(pixels, blank))
-        (folder / split).mkdir(parents=True)
         for row in track(rows.itertuples(), f"export {split}", len(rows)):
             for frame in filter(None, (row.image, row.previous_image)):
                 _put(Path(frame), folder / split / Path(frame).name)
