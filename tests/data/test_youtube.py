@@ -474,7 +474,7 @@ def test_a_run_ends_where_what_is_left_is_really_gone(scripted, kind, workers, m
         note.unlink()
     table, source = scripted(GONE, failing, workers, backoff_s=900)
     assert set(table.error) == {kind}
-    assert 0 < len(source.looked_at) <= 2 * len(GONE)
+    assert 0 < len(source.looked_at) <= len(GONE)
 
 
 def test_any_of_the_known_videos_may_answer(scripted):
@@ -591,8 +591,10 @@ def answering(monkeypatch, message, warnings=(), notes=()):
     monkeypatch.setattr(yt_dlp.YoutubeDL, "extract_info", answer)
 
 
-@pytest.mark.parametrize("warning", WARNINGS.values(), ids=WARNINGS)
-@pytest.mark.parametrize("loud", [True, False])
+@pytest.mark.parametrize(
+    ("warning", "loud"),
+    [*((warning, True) for warning in WARNINGS.values()), (WARNINGS["token"], False), (WARNINGS["SABR"], False)],
+)
 def test_formats_missing_for_want_of_a_token_are_a_refusal(server, tmp_path, monkeypatch, warning, loud):
     said = {"warnings": [warning]} if loud else {"notes": [f"x: {warning}"]}
     answering(monkeypatch, "[youtube] x: Requested format is not available. Use --list-formats", **said)
@@ -604,6 +606,14 @@ def test_formats_missing_for_want_of_a_token_are_a_refusal(server, tmp_path, mon
     for advice in ("yt-dlp", "deno", OPTIONS, "RECIPEVIS_COOKIES"):
         assert advice in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_a_video_without_a_fitting_format_stays_one_where_tokens_were_found(server, tmp_path, monkeypatch):
+    notes = ["x: Retrieved a gvs PO Token for web client", "[jsc:deno] Solving JS challenges using deno"]
+    answering(monkeypatch, "[youtube] x: Requested format is not available", ["[generic] Falling back"], notes)
+    table, _, log = runs(server, tmp_path, ["whole-abcdefg"])
+    assert list(table.error) == ["no_suitable_format"]
+    assert list(log.warnings) == ["[generic] Falling back"]
 
 
 def test_withheld_formats_stop_after_few_videos_and_no_pause(server, tmp_path, monkeypatch):

@@ -181,7 +181,8 @@ class YouTube(Source):
         noted = self.past.failed(video_id)
         for tries in count(1):
             self._pace.wait()
-            began = time.monotonic()
+            if tries == 1:
+                began = time.monotonic()
             try:
                 path = self._ask(video_id, folder)
             except FetchError as error:
@@ -212,7 +213,8 @@ class YouTube(Source):
                 raise SetUpFault(self._pace.stopped, video_ids, error)
             elif not noted and failures < REFUSALS_IN_A_ROW:
                 pause_s = max(self._backoff_s * 2 ** (failures - 1), error.retry_after_s)
-                self._pace.hold(min(pause_s, _LONGEST_PAUSE_S))
+                pause_s = min(pause_s, _LONGEST_PAUSE_S)
+                self._pace.hold(pause_s)
                 print(f"{error.kind}: pausing {pause_s:.0f} s, {failures} of {REFUSALS_IN_A_ROW}", flush=True)
 
     def _answers(self, since: float, most: int) -> bool:
@@ -570,7 +572,7 @@ class _Log:
         self.warnings.append(" ".join(str(message).split()))
 
     def note(self, message: str, only_once: bool = False) -> None:
-        if _WITHHELD.search(str(message)):
+        if _QUIETLY_WITHHELD.search(str(message)):
             self.withheld.append(" ".join(str(message).split()))
 
     def debug(self, message: str) -> None:
@@ -586,6 +588,8 @@ _WITHHELD = re.compile(
     r"|IP is likely being blocked|needs to be reloaded",
     re.IGNORECASE,
 )
+# What it only says to those who debug; they also read of tokens that were found.
+_QUIETLY_WITHHELD = re.compile(r"PO Token which was not provided|missing a url", re.IGNORECASE)
 _DISK_FULL = r"no space left|errno 28|quota exceeded"
 # yt-dlp's messages; the first pattern that matches gives the kind.
 _MESSAGES = (
