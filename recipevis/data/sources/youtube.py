@@ -356,37 +356,40 @@ def _users_options() -> dict[str, Any]:
         return {}
     import yt_dlp
 
-    said, log = io.StringIO(), _Log()
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            plain, given = yt_dlp.parse_options([]), yt_dlp.parse_options(shlex.split(words))
-            _refuse_ours(vars(plain.options), given)
-            options = {
-                name: value
-                for name, value in given.ydl_opts.items()
-                if value != plain.ydl_opts[name] and not name.startswith("_")
-            }
-            yt_dlp.YoutubeDL({"quiet": True, "logger": log} | options).close()  # checks more values
-            if ignored := [warning for warning in log.warnings if "unsupported" in warning.lower()]:
-                raise ValueError(ignored[0])
-    except InputError:
-        raise
-    except (Exception, SystemExit) as error:  # each value's check in yt-dlp has its own type of error
-        reason = [] if error.args in ((), (0,), (None,)) else str(error).strip().rpartition("error: ")[2].splitlines()
-        reason = reason[0] if reason else "an option does something else than download"
-        raise InputError(f"{OPTIONS}: {reason}; see yt-dlp --help") from error
-    return options
-
-
-def _refuse_ours(before: dict[str, Any], given: Any) -> None:
-    """Refuse addresses and the options that RecipeVis sets itself; some, like a cookie file, would write files."""
+    with _one_line():
+        plain, given = yt_dlp.parse_options([]), yt_dlp.parse_options(shlex.split(words))
     if given.urls:
         raise InputError(f"{OPTIONS}: {given.urls[0]}: not an option; the videos are those of the annotations")
+    before = vars(plain.options)
     for name, value in vars(given.options).items():
         if value != before[name] and not name.startswith("_") and not _ALLOWED.fullmatch(name):
             option = given.parser.get_option(f"--{name.replace('_', '-')}")
             option = option or next((one for one in _all_options(given.parser) if one.dest == name), name)
             raise InputError(f"{OPTIONS}: {option}: RecipeVis sets this itself; {_INSTEAD.get(name, 'leave it out')}")
+    options = {
+        name: value
+        for name, value in given.ydl_opts.items()
+        if value != plain.ydl_opts[name] and not name.startswith("_")
+    }
+    with _one_line():  # yt-dlp checks some values only here; last, since it also writes to some of the files named
+        log = _Log()
+        yt_dlp.YoutubeDL({"quiet": True, "logger": log} | options).close()
+        if ignored := [warning for warning in log.warnings if "unsupported" in warning.lower()]:
+            raise ValueError(ignored[0])
+    return options
+
+
+@contextlib.contextmanager
+def _one_line() -> Iterator[None]:
+    """Make one line of whatever yt-dlp says about its options. Each check of a value has its own type of error."""
+    said = io.StringIO()
+    try:
+        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
+            yield
+    except (Exception, SystemExit) as error:
+        reason = [] if error.args in ((), (0,), (None,)) else str(error).strip().rpartition("error: ")[2].splitlines()
+        reason = reason[0] if reason else "an option does something else than download"
+        raise InputError(f"{OPTIONS}: {reason}; see yt-dlp --help") from error
 
 
 def _all_options(parser: Any) -> Iterator[Any]:
