@@ -11,6 +11,7 @@ from dvc.repo import Repo
 # A comment added to the file: the stages that DVC then finds changed. (Later stages rerun if the outputs differ.)
 EDITS = {
     "recipevis/data/annotations.py": {"annotations"},  # the JSON parser
+    "recipevis/data/sentences.py": {"annotations"},  # how text is cleaned
     "recipevis/kitchen/recipes.py": {"annotations", "download"},  # the kitchen's recipes
     "recipevis/kitchen/drawing/food.py": {"download"},
     "recipevis/data/sources/kitchen.py": {

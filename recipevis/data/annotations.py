@@ -13,7 +13,6 @@ import lzma
 import re
 import struct
 import tarfile
-import unicodedata
 import zipfile
 import zlib
 from collections.abc import Sequence
@@ -24,6 +23,7 @@ import requests
 
 from recipevis.config import DatasetConfig
 from recipevis.core import files
+from recipevis.data import sentences
 from recipevis.data.sources.base import source_class
 from recipevis.data.tables.recipes import SUBSETS, Recipe, Step
 from recipevis.errors import InputError
@@ -179,7 +179,7 @@ def _recipe(video_id: str, subset: str, entry: dict[str, Any], where: str) -> Re
     duration = _get(entry, "duration", (int, float), where)
     if not (_is_seconds(duration) and duration > 0):
         raise InputError(f"{where}: duration = {duration}: must be above 0, and no more than {_LONGEST_S:.0e}")
-    recipe_type = str(_get(entry, "recipe_type", (str, int), where)).strip()
+    recipe_type = sentences.clean(str(_get(entry, "recipe_type", (str, int), where)))
     _check_text("recipe_type", recipe_type, where)
     annotations = _get(entry, "annotations", list, where)
     if not recipe_type or not annotations:
@@ -197,7 +197,7 @@ def _step(number: int, entry: Any, where: str) -> Step:
         raise InputError(f"{where}: starts at {start:g} s, before 0")
     if end < start:  # equal is fine: a step without length has a middle, too
         raise InputError(f"{where}: ends at {end:g} s, before its start at {start:g} s")
-    sentence = _get(entry, "sentence", str, where).strip()
+    sentence = sentences.clean(_get(entry, "sentence", str, where))
     if not sentence:
         raise InputError(f"{where}: empty sentence")
     _check_text("sentence", sentence, where)
@@ -210,10 +210,8 @@ def _is_seconds(value: float) -> bool:
 
 
 def _check_text(key: str, text: str, where: str) -> None:
-    """Refuse characters that CSV or UTF-8 would not keep: control characters and lone surrogates."""
-    kept = text.translate({ord(letter): None for letter in "\t\n"})
-    wrong = next((letter for letter in kept if unicodedata.category(letter) in ("Cc", "Cs")), "")
-    if wrong:
+    """Refuse characters that CSV or UTF-8 would not keep."""
+    if wrong := sentences.forbidden(text):
         raise InputError(f"{where}: {key} contains the character {wrong!r}, which is not allowed")
 
 

@@ -71,6 +71,14 @@ def test_sentences_lose_their_outer_spaces_only_and_steps_count_by_position():
     assert (second.video_id, second.subset, second.duration_s) == ("bbbbbbbbbbb", "validation", 30.5)
 
 
+@pytest.mark.parametrize("path", ["aaaaaaaaaaa/annotations/0/sentence", "aaaaaaaaaaa/recipe_type"])
+def test_invisible_characters_are_cleaned_as_in_recipes(path):
+    recipe = parse(changed(path, "\ufefffry\u200b it\u00ad in\x85oil\u2028\x0b\u200e "))[0]
+    assert "fry it in oil" in (recipe.recipe_type, recipe.steps[0].sentence)
+    with pytest.raises(InputError, match=r"video aaaaaaaaaaa.*empty"):
+        parse(changed(path, "\u200b\ufeff\u2028\u00ad"))
+
+
 def test_written_and_read_back(tmp_path):
     recipes = parse(GOOD)
     recipes_table.write_recipes(tmp_path / "a.json", recipes)
