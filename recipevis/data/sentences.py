@@ -6,7 +6,7 @@ import unicodedata
 _LINE_END = re.compile(r"\r\n|\n|\r")
 
 # Python's `str.splitlines` ends a line at these, too; in a sentence they only separate words.
-_SEPARATORS = dict.fromkeys(map(ord, "\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029"), " ")
+_SEPARATORS = re.compile(" *[\x0b\x0c\x1c\x1d\x1e\x1f\x85\u2028\u2029]+ *")
 _ZERO_WIDTH = (
     *(0x00AD, 0x034F, 0x115F, 0x1160, 0x17B4, 0x17B5, 0x200B, 0x3164, 0xFEFF, 0xFFA0, 0xFFFC),
     *range(0x2060, 0x2066),  # word joiner and invisible operators
@@ -38,7 +38,7 @@ def clean(text: str) -> str:
     """
     if text.isascii() and text.isprintable():
         return text.strip()
-    text = text.translate(_SEPARATORS).translate(_NOTHING)
+    text = _SEPARATORS.sub(" ", text.translate(_NOTHING))
     if not any(letter.isalpha() and unicodedata.bidirectional(letter) in ("R", "AL") for letter in text):
         text = text.translate(_DIRECTIONS)
     while (cleaned := _without_idle_marks(text)) != text:  # a mark may have stood beside one that is gone now

@@ -19,7 +19,7 @@ SCOTLAND = "🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f"
         ("Peel\u200b the car\u00adrots\u2060.", "Peel the carrots."),
         ("car\u200drots and Auf\u200clage", "carrots and Auflage"),
         ("\u200e\u200f Serve.\u202a", "Serve."),
-        ("Bake\u2028then\u2029cool\x0bon\x0ca\x1crack\x1d.\x1e.\x1f.\x85.", "Bake then cool on a rack . . . ."),
+        ("Bake\u2028then\u2029cool\x0bon \x0c a\x1crack\x1d.\x1e.\x1f.\x85.", "Bake then cool on a rack . . . ."),
         ("salt\ufe0f and\U000e0061 pepper", "salt and pepper"),
         ("\u3164\u115f", ""),
         ("\u200b\ufeff\u200e\u00ad\u2060\u200d\ufe0f\u180e", ""),

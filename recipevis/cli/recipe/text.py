@@ -1,0 +1,184 @@
+"""The steps of a recipe in plain text: without numbers, bullets and HTML, and without the ingredients if they have a
+heading.
+"""
+
+import html
+import re
+import unicodedata
+from dataclasses import dataclass, replace
+
+from recipevis.cli.recipe import sections
+from recipevis.cli.recipe.sections import Block
+from recipevis.data.sentences import clean, lines
+
+_LINE_TAGS = "address|article|aside|blockquote|br|dd|div|dl|dt|fieldset|figure|footer|form|h[1-6]|header|hr|li|main|"
+_LINE_TAGS += "nav|ol|p|pre|section|table|tbody|td|th|thead|tr|ul"
+_OTHER_TAGS = "a|abbr|acronym|b|bdi|bdo|big|center|cite|code|del|dfn|em|font|i|img|ins|kbd|label|mark|picture|q|s|samp|"
+_OTHER_TAGS += "small|source|span|strike|strong|sub|sup|time|tt|u|var|wbr"
+_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.I | re.S)
+_LINE_TAG = re.compile(rf"</?(?:{_LINE_TAGS})(?:\s[^<>]*)?/?>", re.I)
+_OTHER_TAG = re.compile(rf"</?(?:{_OTHER_TAGS})(?:\s[^<>]*)?/?>", re.I)
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});")
+_JOINT = re.compile(r"(?<=[.!?…。！？])[ \t]*\ufeff")  # where one file ends and the next begins
+
+_BULLETS = "•◦▪▫‣⁃∙●○■□▢☐☑☒✓✔➢➤►▸·"
+_BULLET = re.compile(rf"(?:[-*+–—]\s+|[{_BULLETS}]\s*)(?:\[[ xX]?\]\s*)?|\[[ xX]\]\s+")
+_STEP = re.compile(r"step\s*[#№]?\s*(\d{1,3})\s*(?:[.):–—-]+\s*|$)", re.I)
+_NUMBER = re.compile(r"[(（]?(\d{1,3})\s?(?:[.):]+|[、．）：]+)(?:\s+|(?=[^\W\d_])|$)")
+_KEYCAP = re.compile(r"(\d)\ufe0f?\u20e3\s*")
+_DASHED = re.compile(r"(\d{1,3})\s*[-–—]\s+")
+_BARE = re.compile(r"[(#]?(\d{1,3})[.):]*")
+_CAPITAL = re.compile(r"(\d{1,3})\s+(?=[^\W\d_])")
+_SENTENCE_END = re.compile(r"[.!?:…。！？][)\"'”’]*$")
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A line while its number is looked for."""
+
+    text: str
+    number: int | None = None  # that it began with
+    listed: bool = False  # it had a number or a bullet
+    indented: bool = False
+    paragraph: int = 0
+
+
+def steps(content: str) -> list[str]:
+    """The steps of a plain text: one a line, or one a number."""
+    rows: list[Block] = []
+    paragraph = 0
+    for line in lines(without_html(_JOINT.sub("\n", content))):
+        cleaned = clean(line)
+        if not cleaned:
+            paragraph += 1
+            continue
+        rows += [replace(block, indented=line[:1].isspace()) for block in sections.with_heading(cleaned, paragraph)]
+    return _steps(sections.plain_method(rows))
+
+
+def without_numbers(sentences: list[str]) -> list[str]:
+    """Sentences that are steps already, without the numbers and bullets before them."""
+    return _steps([Block("line", sentence, paragraph=index) for index, sentence in enumerate(sentences)])
+
+
+def flat_lines(content: str) -> list[str]:
+    """The lines of a text that may have HTML in it; none is empty."""
+    return [cleaned for line in lines(without_html(content)) if (cleaned := clean(line))]
+
+
+def without_html(content: str) -> str:
+    """Remove tags and comments, and decode entities, also those that were encoded twice.
+
+    Only HTML's own tags are removed: `<5 minutes>` stays. A tag of a paragraph or list item ends the line.
+    """
+    for _ in range(2):
+        content = _HIDDEN.sub("", content)
+        content = _OTHER_TAG.sub("", _LINE_TAG.sub("\n", content))
+        content = _ENTITY.sub(lambda found: html.unescape(found[0]), content)
+    return content.replace("\xa0", " ")
+
+
+def _steps(blocks: list[Block]) -> list[str]:
+    rows = [_Line(block.text, indented=block.indented, paragraph=block.paragraph) for block in blocks]
+    rows = [part for row in rows for part in _split_bullets(row)]
+    rows = _numbered(_split_numbers(rows))
+    if not any(row.number is not None for row in rows):
+        rows = _weakly_numbered(rows)
+    return [text for row in _joined(rows) if (text := clean(row.text))]
+
+
+def _split_bullets(row: _Line) -> list[_Line]:
+    """Without its bullet; a line with several is cut at each."""
+    bullet = _BULLET.match(row.text)
+    if not bullet:
+        return [row]
+    rest = row.text[bullet.end() :]
+    parts = re.split(rf"\s*{re.escape(bullet[0].strip())}\s*", rest) if bullet[0][0] in _BULLETS else [rest]
+    return [replace(row, text=part.strip(), listed=True) for part in parts if part.strip()]
+
+
+def _strong_number(text: str) -> tuple[int, str] | None:
+    """The number that a line begins with, and the rest; only a number that counts by its marks: `1.`, `Step 3:`."""
+    for pattern in (_STEP, _NUMBER, _KEYCAP):
+        if found := pattern.match(text):
+            return int(found[1]), text[found.end() :]
+    if text and unicodedata.category(text[0]) == "No" and "①" <= text[0] <= "⓿":
+        return int(unicodedata.numeric(text[0])), text[1:].lstrip()
+    return None
+
+
+def _split_numbers(rows: list[_Line]) -> list[_Line]:
+    """Cut a line at the numbers inside it, if these go on from the one that it begins with."""
+    result = []
+    for index, row in enumerate(rows):
+        later = next((found[0] for other in rows[index + 1 :] if (found := _strong_number(other.text))), 0)
+        parts, rest, first = [], row.text, _strong_number(row.text)
+        number = first[0] if first else 0
+        # A number that a later line begins with is that line's.
+        while first and not 1 < later <= number + 1 and (following := _following(rest, number + 1)):
+            parts.append(rest[: following.start()].strip())
+            rest, number = rest[following.start() :], number + 1
+        result += [replace(row, text=part) for part in (*parts, rest)]
+    return result
+
+
+def _following(text: str, number: int) -> re.Match | None:
+    """Where this number begins a step inside a line: after a sentence or a space, with a mark, before a letter."""
+    begins = r"(?:(?<=[\s.!?;,…)\]\"'”’])|(?<=[。！？；]))(?<!\d\.)"
+    return re.compile(rf"{begins}(?:step\s*)?{number}\s?[.):、．]\s*(?=[^\W\d_])", re.I).search(text, 1)
+
+
+def _numbered(rows: list[_Line]) -> list[_Line]:
+    """Remove the numbers that count the lines: each is one more than the last, or 1 again."""
+    found = [_strong_number(row.text) for row in rows]
+    last, result = None, []
+    for index, (row, begins) in enumerate(zip(rows, found, strict=True)):
+        if begins:
+            number, rest = begins
+            later = next((other[0] for other in found[index + 1 :] if other), None)
+            is_first = last is None and (later in (None, number + 1) and number < 100)
+            if number in (0, 1) or (last is not None and number == last + 1) or is_first or _STEP.match(row.text):
+                last = number
+                row = replace(row, text=rest.strip(), number=number, listed=True)
+        result.append(row)
+    return result
+
+
+def _weakly_numbered(rows: list[_Line]) -> list[_Line]:
+    """Remove numbers that may be quantities, if they run from 1 without a gap: `1`, `1 - Peel`, `1 Peel`."""
+    for pattern in (_BARE, _DASHED, _CAPITAL):
+        match = pattern.fullmatch if pattern is _BARE else pattern.match
+        found = [match(row.text) for row in rows]
+        numbers = [int(begins[1]) for begins in found if begins]
+        if not rows or not found[0] or numbers != list(range(1, len(numbers) + 1)):
+            continue
+        if len(numbers) < (1 if pattern is _BARE and len(rows) > 1 else 2):
+            continue
+        if pattern is _CAPITAL and not all(
+            begins and row.text[begins.end()].isupper() for begins, row in zip(found, rows, strict=True)
+        ):
+            continue
+        return [
+            replace(row, text=row.text[begins.end() :], number=int(begins[1]), listed=True) if begins else row
+            for begins, row in zip(found, rows, strict=True)
+        ]
+    return rows
+
+
+def _joined(rows: list[_Line]) -> list[_Line]:
+    """Join what belongs to one step: the lines after a number that stands alone, and wrapped lines of a list."""
+    result: list[_Line] = []
+    alone = False  # the last number had a line of its own
+    for row in rows:
+        if row.listed or not result:
+            alone = row.number is not None and not row.text
+            result.append(row)
+            continue
+        before = result[-1]
+        starts_low = row.text[:1].islower() and not _SENTENCE_END.search(before.text)
+        wrapped = before.listed and row.paragraph == before.paragraph and (row.indented or starts_low)
+        if alone or wrapped:
+            result[-1] = replace(before, text=f"{before.text} {row.text}".strip())
+        else:
+            result.append(row)
+    return result
