@@ -7,7 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
+from recipevis.cli.fonts import Type
+from recipevis.errors import InputError
 from recipevis.report.text import ACCENT, INK, LINE, PAPER, font, wrap
+
+_LONGEST_SIDE = 65_500  # pixels; of a JPEG, and many programs show no longer PNG either
+_MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow opens no larger picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
 
@@ -38,37 +43,72 @@ def compose(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Image.Im
     Args:
         pictures: one or more images of one shape, uint8 RGB [h, w, 3].
         captions: a sentence per image; long ones are wrapped, never cut.
+
+    Raises:
+        InputError: the picture would be too large, see `arrange`.
     """
     height, width = pictures[0].shape[:2]
     layout = arrange(captions, width, height)
     canvas = Image.new("RGB", (layout.width, layout.height), PAPER)
-    pen, regular, bold = ImageDraw.Draw(canvas), font(layout.text_pixels), font(layout.text_pixels, bold=True)
+    pen, regular, bold = ImageDraw.Draw(canvas), Type(layout.text_pixels, captions), font(layout.text_pixels, bold=True)
     for index, (picture, cell) in enumerate(zip(pictures, layout.cells, strict=True), start=1):
         canvas.paste(Image.fromarray(picture), cell.picture[:2])
         left, top, right, bottom = cell.picture
         pen.rectangle((left - 1, top - 1, right, bottom), outline=LINE)
         pen.text(cell.number[:2], str(index), ACCENT, bold)
         for line, box in zip(cell.lines, cell.boxes, strict=True):
-            pen.text(box[:2], line, INK, regular)
+            regular.draw(pen, box[:2], line, INK)
     return canvas
 
 
 def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
     """Find the place of every image, number and caption line.
 
-    Up to five steps share one row. More steps fill rows, so that the whole is about twice as wide as high.
+    Up to five steps share one row. More steps fill rows, so that the whole is about twice as wide as high. A caption
+    that would make the picture too high gets a wider column.
 
     Args:
         captions: a sentence per step.
         width: of an image, pixels; narrow images get columns wide enough for a caption.
         height: of an image, pixels.
+
+    Raises:
+        InputError: the picture would have a side above 65,500 pixels, or more pixels than Pillow opens.
     """
-    count = len(captions)
-    columns = count if count <= 5 else math.ceil(math.sqrt(count * 1.6))
-    column = max(width, 160)
+    count, column = len(captions), max(width, 160)
     text_pixels = max(12, round(column / 16))
-    regular = font(text_pixels)
-    line_height = sum(regular.getmetrics()) + text_pixels // 4
+    regular = Type(text_pixels, captions)
+    lengths = [regular.getlength(" ".join(caption.split())) for caption in captions]
+    row, widest = count if count <= 5 else math.ceil(math.sqrt(count * 1.6)), column
+    while True:
+        room = (_LONGEST_SIDE - 3 * text_pixels) // (widest + text_pixels)  # columns that fit into the longest side
+        columns = max(1, min(row, room))
+        # At least so many pixels; it takes long to wrap what won't fit.
+        least = max(height * math.ceil(count / columns), max(lengths) / widest * regular.line_height)
+        size = columns * widest, math.ceil(least)
+        if _fits(*size) and (widest == column or size[1] <= 4 * size[0]):
+            layout = _layout(captions, width, height, text_pixels, regular, widest, columns)
+            size = layout.width, layout.height
+            if _fits(*size) and (widest == column or size[1] <= 4 * size[0]):
+                return layout
+        if size[1] <= size[0] or widest > _LONGEST_SIDE // 2:
+            raise InputError(
+                f"the storyboard would have {size[0]:,} x {size[1]:,} pixels; a side may have {_LONGEST_SIDE:,}, the "
+                f"picture {_MOST_PIXELS:,}: give a recipe with fewer or shorter steps"
+            )
+        widest *= 2
+
+
+def _fits(width: int, height: int) -> bool:
+    return max(width, height) <= _LONGEST_SIDE and width * height <= _MOST_PIXELS
+
+
+def _layout(
+    captions: Sequence[str], width: int, height: int, text_pixels: int, regular: Type, column: int, columns: int
+) -> Layout:
+    """The layout with columns of a width, so many in a row."""
+    count = len(captions)
+    line_height = regular.line_height
     gap, margin = text_pixels, 2 * text_pixels
     indent = math.ceil(font(text_pixels, bold=True).getlength(f"{count} "))
     wrapped = [wrap(caption, column - indent, regular) for caption in captions]

@@ -2,20 +2,24 @@
 
 import json
 import os
+import shutil
+import tempfile
 from dataclasses import asdict
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
-from recipevis.cli.generate import read_recipe
 from recipevis.cli.main import app
 from recipevis.errors import InputError
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
 from recipevis.model.shapes import fuser_shapes
 from recipevis.sampling import pipeline, rollout
+
+PIPELINE = SimpleNamespace(config=SimpleNamespace(pixels=64))
 
 
 @pytest.fixture
@@ -30,7 +34,7 @@ def call(tmp_path, monkeypatch):
         if list(folder.iterdir()):
             raise InputError(f"{folder}: not a RecipeVis model")
         asked["device"] = str(device)
-        return "pipeline"
+        return PIPELINE
 
     def generate_recipe(sampler, sentences):
         asked.update(sampler=sampler, sentences=sentences)
@@ -51,7 +55,7 @@ def test_a_storyboard_is_generated(call, tmp_path):
     result, asked = call("recipe.txt", "--model", "model", "--out", "board.png", "--device", "cpu")
     assert result.exit_code == 0, result.output
     assert asked["sentences"] == ["melt the butter", "fry an egg, slowly"]
-    assert asked["sampler"] == ("pipeline", 0, None, None, None)  # the model's defaults
+    assert asked["sampler"] == (PIPELINE, 0, None, None, None)  # the model's defaults
     assert result.stdout.splitlines()[-1] == "board.png"
     board = np.asarray(Image.open(tmp_path / "board.png").convert("RGB"))
     assert {0, 60} <= set(board[60].ravel().tolist())
@@ -62,7 +66,7 @@ def test_options_reach_the_model(call):
     flat = [part for option in options.items() for part in option]
     result, asked = call("recipe.txt", "--model", "model", "--out", "board.jpg", *flat)
     assert result.exit_code == 0, result.output
-    assert asked["sampler"] == ("pipeline", 7, 3, 2.5, 1)
+    assert asked["sampler"] == (PIPELINE, 7, 3, 2.5, 1)
     assert asked["device"] == "cpu"
 
 
@@ -120,9 +124,139 @@ def test_a_full_disk_is_reported(call, monkeypatch):
     assert result.exit_code == 2
 
 
-def test_a_byte_order_mark_is_no_part_of_a_sentence(tmp_path):
-    (tmp_path / "recipe.txt").write_bytes(b"\xef\xbb\xbfmelt the butter\r\nfry\r\n")
-    assert read_recipe(tmp_path / "recipe.txt") == ["melt the butter", "fry"]
+def test_a_dry_run_prints_the_steps_and_needs_no_model(call, tmp_path):
+    (tmp_path / "recipe.md").write_text("# Pan\n## Method\n1. Peel &frac12; a carrot.\n2. Fry\n   it.\n")
+    before = sorted(tmp_path.rglob("*"))
+    result, asked = call("recipe.md", "--dry-run", "--model", "absent", "--out", "nowhere/board.png")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines() == ["1. Peel ½ a carrot.", "2. Fry it."]
+    assert not result.stderr
+    assert not asked
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_the_steps_are_shown_before_they_are_drawn(call):
+    result, _ = call("recipe.txt", "--model", "model")
+    shown = result.stdout.splitlines()
+    assert shown[:2] == ["1. melt the butter", "2. fry an egg, slowly"]
+
+
+def test_what_the_model_does_not_read_is_shown(call, tmp_path, root):
+    """With the kitchen's tokenizer: 40 tokens, the first and last one special, and the words of its recipes."""
+    shutil.copytree(root / "recipevis/kitchen/networks/backbone/tokenizer", tmp_path / "model/tokenizer")
+    long = "stir the rice and " * 10 + "serve it"  # 42 words of one token each
+    (tmp_path / "recipe.txt").write_text(f"add saffron to the rice\n{long}\nstir\n")
+    result, _ = call("recipe.txt", "--dry-run", "--model", "model")
+    cut, unknown = result.stderr.splitlines()
+    assert "step 2" in cut
+    assert "40" in cut
+    assert "rice and stir the | rice and serve it" in cut  # after 38 words
+    assert unknown.endswith(": saffron")
+    (tmp_path / "recipe.txt").write_text("stir the rice\n")
+    assert not call("recipe.txt", "--dry-run", "--model", "model")[0].stderr
+
+
+def test_each_step_is_saved_as_soon_as_it_is_drawn(call, tmp_path, monkeypatch):
+    seen = []
+
+    def generate_recipe(sampler, sentences):
+        for number in range(len(sentences)):
+            seen.append(sorted(path.name for path in tmp_path.glob("new/steps/*")))
+            yield np.full((64, 64, 3), number, np.uint8)
+
+    monkeypatch.setattr(rollout, "generate_recipe", generate_recipe)
+    (tmp_path / "recipe.txt").write_text("stir\n" * 101)
+    result, _ = call("recipe.txt", "--model", "model", "--steps-dir", "new/steps", "--out", "new/steps/board.png")
+    assert result.exit_code == 0, result.output
+    names = [f"step_{number:03d}.png" for number in range(1, 102)]
+    assert seen == [names[:number] for number in range(101)]
+    assert sorted(path.name for path in tmp_path.glob("new/steps/*")) == ["board.png", *names]
+    picture = np.asarray(Image.open(tmp_path / "new/steps/step_003.png"))
+    assert (picture == 2).all()
+    assert picture.shape == (64, 64, 3)
+
+
+def stopped(by):
+    """A stand-in for `generate_recipe` that ends in an exception after two pictures."""
+
+    def generate_recipe(sampler, sentences):
+        for number in range(2):
+            yield np.full((64, 64, 3), 60 * number, np.uint8)
+        raise by
+
+    return generate_recipe
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_what_was_drawn_before_an_interruption_is_kept(call, tmp_path, monkeypatch, own):
+    monkeypatch.setattr(rollout, "generate_recipe", stopped(KeyboardInterrupt()))
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
+    (tmp_path / "temporary").mkdir()
+    result, _ = call("recipe.txt", "--model", "model", *(["--steps-dir", "steps"] if own else []))
+    assert result.exit_code == 130
+    (line,) = result.stderr.splitlines()
+    folder = line.rpartition(" ")[2]
+    assert (folder == "steps") == own
+    kept = sorted((tmp_path / folder).iterdir())
+    assert [path.name for path in kept] == ["step_01.png", "step_02.png"]
+    assert np.asarray(Image.open(kept[1])).max() == 60
+    assert not (tmp_path / "storyboard.png").exists()
+
+
+def test_an_error_of_the_model_names_the_pictures_too(call, monkeypatch):
+    monkeypatch.setattr(rollout, "generate_recipe", stopped(RuntimeError("out of memory")))
+    result, _ = call("recipe.txt", "--model", "model", "--steps-dir", "steps")
+    assert isinstance(result.exception, RuntimeError)
+    assert result.stderr.splitlines()[-1].endswith("2 steps are in steps")
+
+
+def test_a_storyboard_that_cannot_be_saved_leaves_the_pictures(call, tmp_path, monkeypatch):
+    save = Image.Image.save
+
+    def full(self, path, *arguments, **options):
+        if "storyboard" in path.name:
+            raise OSError(28, "No space left on device")
+        save(self, path, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    line = refused(call("recipe.txt", "--model", "model")[0])
+    assert line.startswith("generate: storyboard.png: ")
+    folder = line.rpartition(" ")[2]
+    assert sorted(path.name for path in (tmp_path / folder).iterdir()) == ["step_01.png", "step_02.png"]
+
+
+def test_no_temporary_folder_is_left(call, tmp_path, monkeypatch):
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    before = set(tmp_path.iterdir())
+    assert call("recipe.txt", "--model", "model")[0].exit_code == 0
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "storyboard.png"}
+    monkeypatch.setattr(rollout, "generate_recipe", lambda sampler, sentences: iter(()).__next__())
+    call("recipe.txt", "--model", "model")
+    assert set(tmp_path.iterdir()) - before == {tmp_path / "storyboard.png"}
+
+
+def test_a_folder_for_the_steps_that_cannot_be_written_is_refused_first(call, tmp_path):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "steps" / "step_02.png").mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    for options, named in [
+        (["--steps-dir", "file"], "file"),
+        (["--steps-dir", "file/below"], "file"),
+        (["--steps-dir", "steps"], "step_02.png"),
+        (["--steps-dir", ".", "--out", "step_01.png"], "step_01.png"),
+    ]:
+        result, asked = call("recipe.txt", "--model", "model", *options)
+        assert named in refused(result)
+        assert not asked
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_a_recipe_that_is_too_large_is_refused_before_it_is_drawn(call, tmp_path):
+    (tmp_path / "recipe.txt").write_text("stir\n" * 20_000)
+    result, asked = call("recipe.txt", "--model", "model", "--out", "board.jpg")
+    assert "65,500" in refused(result)
+    assert "sentences" not in asked
 
 
 @pytest.fixture(scope="module")

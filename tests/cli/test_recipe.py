@@ -127,7 +127,8 @@ MARKDOWN = {
     ),
     "parts of the method": (
         "# Pan\n\n## Ingredients (serves 2)\n\n| what | how much |\n|---|---|\n| carrots | 4 |\n\n## Instructions:\n\n"
-        "### Carrots\n1. Peel the carrots.\n\n### Oil\n1. Heat some oil in a pan.\n2. Fry until soft.\n\n## About me\n\nI cook.\n"
+        "### Carrots\n1. Peel the carrots.\n\n### Oil\n1. Heat some oil in a pan.\n2. Fry until soft.\n\n"
+        "## About me\n\nI cook.\n"
     ),
     "bold lines as headings": (
         "**Ingredients**\n\n- carrots\n\n**Method:**\n\n1) Peel the carrots.\n2) Heat some oil in a pan.\n"
