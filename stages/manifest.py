@@ -7,6 +7,7 @@ from recipevis.core import files, progress
 from recipevis.data import triplets
 from recipevis.data.tables.frames import read_frames
 from recipevis.data.tables.recipes import read_recipes
+from recipevis.data.vocabulary import Vocabulary
 from stages import run
 
 
@@ -15,6 +16,7 @@ def main(parameters: Config) -> None:
     recipes = read_recipes(Path("data/annotations.json"))
     table, survivors = triplets.build(recipes, read_frames(Path("data/frames.csv")))
     triplets.check(survivors)
+    triplets.count_cut(survivors, table, Vocabulary.load(Path("models/backbone/tokenizer")))
     files.write_text(Path("data/triplets.csv"), table.to_csv(index=False, lineterminator="\n"))
     files.write_json(Path("data/survivors.json"), survivors)
     progress.tally("triplets, of all steps", triplets.outcomes(survivors), Path("data/triplets.csv"))

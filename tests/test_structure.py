@@ -27,6 +27,7 @@ EXEMPT = {
 STAGE_EXEMPT = {
     # Sources import these to fetch videos.
     "annotations": ["recipevis.data.ffmpeg", "recipevis.kitchen.drawing"],
+    "embed": ["recipevis.data.vocabulary"],  # a message: how many sentences are cut
     # These only find a video, or fetch it again; data/videos.csv says which video it is.
     "frames": ["recipevis.data.store", "recipevis.data.sources"],
     # Only the sources' licences are read, and the pipeline is saved, not called.

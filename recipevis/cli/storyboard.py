@@ -12,6 +12,7 @@ from recipevis.errors import InputError
 from recipevis.report.text import ACCENT, INK, LINE, PAPER, font, wrap
 
 _LONGEST_SIDE = 65_500  # pixels; of a JPEG, and many programs show no longer PNG either
+_LONGEST_CAPTION = 1_000_000  # characters; Pillow measures no longer text
 _MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow opens no larger picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
@@ -73,16 +74,19 @@ def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
         height: of an image, pixels.
 
     Raises:
-        InputError: the picture would have a side above 65,500 pixels, or more pixels than Pillow opens.
+        InputError: the picture would have a side above 65,500 pixels, or more pixels than Pillow opens; or a caption
+            has more than a million characters.
     """
     count, column = len(captions), max(width, 160)
     text_pixels = max(12, round(column / 16))
     regular = Type(text_pixels, captions)
+    for number, caption in enumerate(captions, start=1):
+        if len(caption) > _LONGEST_CAPTION:
+            most = f"a storyboard takes {_LONGEST_CAPTION:,}"
+            raise InputError(f"step {number} has {len(caption):,} characters, {most}: split it into steps")
     lengths = [regular.getlength(" ".join(caption.split())) for caption in captions]
-    row, widest = count if count <= 5 else math.ceil(math.sqrt(count * 1.6)), column
+    columns, widest = count if count <= 5 else math.ceil(math.sqrt(count * 1.6)), column
     while True:
-        room = (_LONGEST_SIDE - 3 * text_pixels) // (widest + text_pixels)  # columns that fit into the longest side
-        columns = max(1, min(row, room))
         # At least so many pixels; it takes long to wrap what won't fit.
         least = max(height * math.ceil(count / columns), max(lengths) / widest * regular.line_height)
         size = columns * widest, math.ceil(least)

@@ -9,6 +9,7 @@ import pandas as pd
 
 from recipevis.data.tables.recipes import SUBSETS, Recipe
 from recipevis.data.tables.triplets import COLUMNS
+from recipevis.data.vocabulary import Vocabulary
 from recipevis.errors import InputError
 
 COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
@@ -77,6 +78,22 @@ def check(survivors: dict[str, Any]) -> None:
         empty.append(f"{subset}: {why}")
     if empty:
         raise InputError(f"no triplets. {'; '.join(empty)}. See data/frames.csv, data/videos.csv, logs/download.csv")
+
+
+def count_cut(survivors: dict[str, Any], table: pd.DataFrame, vocabulary: Vocabulary) -> None:
+    """Add to each subset's counts how many sentences are longer than the text encoder reads.
+
+    Args:
+        survivors: the counts of `build`; each subset gets `cut`: `tokens` (the most that are read), `triplets` (whose
+            sentence is cut) and `sentences` (distinct ones).
+        table: the triplets.
+        vocabulary: of the text encoder.
+    """
+    cut = {sentence for sentence in table["sentence"].unique() if vocabulary.end(sentence) is not None}
+    for subset in SUBSETS:
+        found = table["sentence"][(table["subset"] == subset) & table["sentence"].isin(cut)]
+        counts = {"triplets": len(found), "sentences": found.nunique()}
+        survivors[subset]["cut"] = {"tokens": vocabulary.length} | counts
 
 
 def outcomes(survivors: dict[str, Any]) -> Counter[tuple[str, str]]:

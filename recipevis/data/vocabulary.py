@@ -1,7 +1,7 @@
 """What a text encoder reads of a sentence: where its tokens end, and which words it has never seen."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -77,22 +77,3 @@ def show_cut(sentence: str, end: int) -> str:
     head = before if len(before) <= 40 else f"... {before[-40:]}"
     tail = after if len(after) <= 40 else f"{after[:40]} ..."
     return " ".join(f"{head} | {tail}".split())
-
-
-def count_cut(rows: Sequence[tuple[str, str]], vocabulary: Vocabulary, subsets: Sequence[str]) -> dict[str, dict]:
-    """How many sentences of each subset are cut, for `data/survivors.json`.
-
-    Args:
-        rows: subset and sentence of each triplet.
-        vocabulary: the text encoder's.
-        subsets: to count; one without triplets has zeros.
-
-    Returns:
-        for each subset `tokens` (the most that are read), `triplets` whose sentence is cut, and distinct `sentences`.
-    """
-    cut = {sentence for sentence in {sentence for _, sentence in rows} if vocabulary.end(sentence) is not None}
-    found = {subset: [sentence for name, sentence in rows if name == subset and sentence in cut] for subset in subsets}
-    return {
-        subset: {"tokens": vocabulary.length, "triplets": len(sentences), "sentences": len(set(sentences))}
-        for subset, sentences in found.items()
-    }

@@ -22,6 +22,7 @@ from recipevis import images
 from recipevis.core import files
 from recipevis.core.parallel import in_order, threads
 from recipevis.core.progress import meter
+from recipevis.data.vocabulary import Vocabulary, show_cut
 from recipevis.errors import InputError
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 
@@ -60,11 +61,20 @@ def embed(
     if state.is_main_process:
         files.write_json(folder / "sentences.json", texts)
         files.write_json(folder / "images.json", paths)
+        _say_what_is_cut(texts, Vocabulary(backbone.tokenizer))
     _fill(folder, "sentences", texts, batch_size, lambda batch: _embed_sentences(backbone, batch))
     _fill(folder, "images", paths, batch_size, lambda batch: _embed_images(backbone, batch, blank))
     if state.is_main_process:
         for done in folder.glob("*.done"):
             done.unlink()
+
+
+def _say_what_is_cut(sentences: Sequence[str], vocabulary: Vocabulary) -> None:
+    """Print how many sentences are longer than the text encoder reads, and where the first of them is cut."""
+    cut = [(sentence, end) for sentence in sentences if (end := vocabulary.end(sentence)) is not None]
+    if cut:
+        limit = f"have more than {vocabulary.length} tokens; the rest is left out, as in"
+        print(f"embed: {len(cut):,} of {len(sentences) - 1:,} sentences {limit}: {show_cut(*cut[0])}", flush=True)
 
 
 def _embed_sentences(backbone: Backbone, sentences: Sequence[str]) -> dict[str, torch.Tensor]:

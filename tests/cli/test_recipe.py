@@ -326,3 +326,13 @@ def test_a_folder_and_a_file_that_is_not_there(tmp_path):
         with pytest.raises(InputError) as error:
             read_recipe(path)
         assert str(error.value).startswith(f"{path}: ")
+
+
+def test_a_long_file_is_read_in_a_time_that_grows_with_its_length(read, monkeypatch):
+    from recipevis.cli.recipe import text
+
+    asked = []
+    number = text._strong_number
+    monkeypatch.setattr(text, "_strong_number", lambda line: asked.append(line) or number(line))
+    assert len(read("stir\n" * 2000)) == 2000
+    assert len(asked) <= 10 * 2000

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recipevis.cli import storyboard
+from recipevis.errors import InputError
 from recipevis.report import text
 
 SENTENCES = [
@@ -93,3 +94,21 @@ def test_steps_stand_in_reading_order(count, columns):
     assert len({cell.picture[0] for cell in cells}) == columns
     places = [(cell.picture[1], cell.picture[0]) for cell in cells]
     assert places == sorted(places)
+
+
+def test_a_caption_that_would_be_too_high_gets_a_wider_column():
+    layout = storyboard.arrange(["stir " * 12_000], 64, 64)  # 39,000 words of this size are 65,500 pixels high
+    assert layout.height <= 65_500
+    tall = storyboard.arrange(["a-b " * 25_000], 32, 32)
+    assert max(tall.width, tall.height) <= 65_500
+    assert tall.height <= 4 * tall.width
+    assert "".join(tall.cells[0].lines).replace(" ", "") == "a-b" * 25_000
+
+
+@pytest.mark.parametrize(
+    ("captions", "named"), [(["stir"] * 50_000, "65,500"), (["stir", "stir " * 400_000], "step 2")]
+)
+def test_what_no_picture_can_hold_is_refused(captions, named):
+    with pytest.raises(InputError, match=named) as error:
+        storyboard.arrange(captions, 256, 256)
+    assert "\n" not in str(error.value)

@@ -98,6 +98,7 @@ def test_no_triplet_at_all_is_an_error(tmp_path, copy_project):
     failed = [[*row[:3], "failed", "network", "", "", "", "", ""] for row in rows[1:]]
     videos.write_text("".join(",".join(row) + "\n" for row in [rows[0], *failed]))
     assert "data/frames.csv" in python(folder, "-m", "stages.frames").stdout
+    (folder / "models/backbone/tokenizer").mkdir(parents=True)
     done = python(folder, "-m", "stages.manifest")
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     for named in ("manifest: ", "training", "validation", "video_failed", "data/frames.csv", "data/videos.csv"):
@@ -136,6 +137,7 @@ def test_a_stage_whose_inputs_change_publishes_nothing(tmp_path, copy_project, p
     (folder / "data").mkdir()
     for name in ("annotations.json", "frames.csv"):
         (folder / "data" / name).touch()
+    (folder / "models/backbone/tokenizer").mkdir(parents=True)
     done = python(folder, "-c", CHANGED.format(path=path, change=change))
     assert done.returncode == status, done.stderr
     assert len(done.stderr.splitlines()) == (1 if status else 0)

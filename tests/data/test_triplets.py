@@ -12,6 +12,7 @@ from recipevis.data.sources.youtube import YOUTUBE_ID
 from recipevis.data.tables.frames import read_frames
 from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.data.tables.triplets import COLUMNS, read_triplets
+from recipevis.data.vocabulary import Vocabulary
 from recipevis.errors import InputError
 
 
@@ -87,6 +88,19 @@ def test_a_subset_without_a_triplet_is_refused_with_the_commonest_reasons():
         triplets.check(counts)
     _, counts = triplets.build(recipes, frames_of(recipes, {}))
     triplets.check(counts)
+
+
+def test_cut_sentences_are_counted_by_triplet_and_by_sentence(root):
+    vocabulary = Vocabulary.load(root / "recipevis/kitchen/networks/backbone/tokenizer")
+    recipes = [recipe("a", 4), recipe("b", 2, "validation")]
+    table, counts = triplets.build(recipes, frames_of(recipes, {}))
+    fits, cut, other = "stir " * 38, "stir " * 39, "add " * 80  # two of the 40 tokens are special
+    table["sentence"] = [fits, cut, cut, other, cut, fits]
+    before = json.dumps(counts)
+    triplets.count_cut(counts, table, vocabulary)
+    assert counts["training"].pop("cut") == {"tokens": 40, "triplets": 3, "sentences": 2}
+    assert counts["validation"].pop("cut") == {"tokens": 40, "triplets": 1, "sentences": 1}
+    assert json.dumps(counts) == before
 
 
 def test_every_step_has_its_outcome():

@@ -53,6 +53,19 @@ def test_each_distinct_item_has_one_row_and_the_null_ones_are_first(backbone, pi
     assert {getattr(cache, name).dtype for name in shapes} == {np.dtype(np.float16)}
 
 
+def test_cut_sentences_are_counted_and_one_is_shown(backbone, pictures, tmp_path, capsys):
+    """The tiny networks read 12 tokens, a token a letter, two of them special."""
+    writer.embed(
+        ["cut it", "chop a leek", "chop a leek", "stir the soup"], pictures, backbone, BLANK, 2, tmp_path / "cache"
+    )
+    (line,) = [line for line in capsys.readouterr().out.splitlines() if "tokens" in line]
+    assert "2 of 3 " not in line  # "chop a leek" has 9 letters
+    assert "1 of 3 " in line
+    assert "stir the sou | p" in line
+    writer.embed(["cut it"], pictures, backbone, BLANK, 2, tmp_path / "other")
+    assert "tokens" not in capsys.readouterr().out
+
+
 @torch.no_grad()
 def test_rows_equal_the_networks_answers_one_at_a_time(backbone, pictures, tmp_path):
     writer.embed(SENTENCES, pictures, backbone, BLANK, 3, tmp_path / "cache")

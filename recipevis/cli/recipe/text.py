@@ -110,16 +110,25 @@ def _strong_number(text: str) -> tuple[int, str] | None:
 def _split_numbers(rows: list[_Line]) -> list[_Line]:
     """Cut a line at the numbers inside it, if these go on from the one that it begins with."""
     result = []
-    for index, row in enumerate(rows):
-        later = next((found[0] for other in rows[index + 1 :] if (found := _strong_number(other.text))), 0)
-        parts, rest, first = [], row.text, _strong_number(row.text)
+    found = [_strong_number(row.text) for row in rows]
+    for row, first, later in zip(rows, found, _later(found), strict=True):
+        parts, rest = [], row.text
         number = first[0] if first else 0
         # A number that a later line begins with is that line's.
-        while first and not 1 < later <= number + 1 and (following := _following(rest, number + 1)):
+        while first and not 1 < (later or 0) <= number + 1 and (following := _following(rest, number + 1)):
             parts.append(rest[: following.start()].strip())
             rest, number = rest[following.start() :], number + 1
         result += [replace(row, text=part) for part in (*parts, rest)]
     return result
+
+
+def _later(found: list[tuple[int, str] | None]) -> list[int | None]:
+    """For each line, the number that the next numbered line begins with."""
+    result, later = [], None
+    for begins in reversed(found):
+        result.append(later)
+        later = begins[0] if begins else later
+    return result[::-1]
 
 
 def _following(text: str, number: int) -> re.Match | None:
@@ -132,10 +141,9 @@ def _numbered(rows: list[_Line]) -> list[_Line]:
     """Remove the numbers that count the lines: each is one more than the last, or 1 again."""
     found = [_strong_number(row.text) for row in rows]
     last, result = None, []
-    for index, (row, begins) in enumerate(zip(rows, found, strict=True)):
+    for row, begins, later in zip(rows, found, _later(found), strict=True):
         if begins:
             number, rest = begins
-            later = next((other[0] for other in found[index + 1 :] if other), None)
             is_first = last is None and (later in (None, number + 1) and number < 100)
             if number in (0, 1) or (last is not None and number == last + 1) or is_first or _STEP.match(row.text):
                 last = number
