@@ -423,8 +423,17 @@ CASES = {
     "storyboard: steps into a file": Case(
         (*GENERATE, "--steps-dir", "file"), ("file",), content={"recipe.txt": "chop\n", "file": ""}
     ),
-    "storyboard: too high": Case(
-        (*GENERATE, "--out", "b.jpg"), ("b.jpg", "65,500"), content={"recipe.txt": "stir " * 40_000}, networks="model"
+    "storyboard: an endless step": Case(
+        (*GENERATE, "--out", "b.jpg"),
+        ("step 1", "1,000,000"),
+        content={"recipe.txt": "stir " * 400_000},
+        networks="model",
+    ),
+    "storyboard: too many steps": Case(
+        (*GENERATE, "--out", "b.jpg"),
+        ("storyboard", "65,500"),
+        content={"recipe.txt": "stir\n" * 30_000},
+        networks="model",
     ),
     "export: nothing to export": Case(("recipevis", "export", "out"), ("data/triplets.csv",)),
     "export: no triplets": Case(("recipevis", "export", "out"), ("triplets",), content={"data/triplets.csv": TRIPLETS}),
