@@ -93,7 +93,7 @@ def test_mixed_lines_are_as_wide_as_their_parts_and_the_square_is_drawn(system, 
 
 def test_without_missing_characters_nothing_changes():
     """Against Pillow's own drawing with DejaVu Sans, whose file is matplotlib's."""
-    assert str(matplotlib.get_data_path()) in text.font(20).path
+    assert str(matplotlib.get_data_path()) in str(text.font(20).path)
     for line in ("add oil", "fluff of fjords — 180 °C", "e\u0301"):
         setting, regular = fonts.Type(20, [line]), text.font(20)
         assert setting.line_height == sum(regular.getmetrics()) + 5

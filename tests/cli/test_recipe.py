@@ -336,3 +336,7 @@ def test_a_long_file_is_read_in_a_time_that_grows_with_its_length(read, monkeypa
     monkeypatch.setattr(text, "_strong_number", lambda line: asked.append(line) or number(line))
     assert len(read("stir\n" * 2000)) == 2000
     assert len(asked) <= 10 * 2000
+
+
+def test_a_cookbook_in_one_line_is_one_step(read):
+    assert read("stir " * 40_000) == [("stir " * 40_000).strip()]

@@ -137,7 +137,7 @@ def _other_kind(path: Path, content: str) -> str:
 
 def _is_table(content: str) -> bool:
     """Whether the first line names a table's columns, or a row holds a quoted list."""
-    first = next((line for line in lines(content.lstrip("\ufeff")) if line.strip()), "")[:10_000]
+    first = next((line for line in lines(content.lstrip("\ufeff")) if line.strip()), "")[:1000]
     for separator in ",;\t|":
         names = [name.strip().strip('"').lower() for name in next(csv.reader([first], delimiter=separator), [])]
         if len(names) > 1 and len(_COLUMNS.intersection(names)) > 1:
