@@ -20,6 +20,7 @@ PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml"
 EXEMPT = {
     "recipevis.cli": "only people call it",
     "recipevis.config": "checks values; a stage lists those that it uses under `params`",
+    "recipevis.data.ytdlp": "how yt-dlp is asked, and how often; not what comes",
     "recipevis.core": "files, progress, processes: how a stage runs, not what comes out",
     "recipevis.errors": "messages",
 }

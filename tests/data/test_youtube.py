@@ -18,18 +18,16 @@ from recipevis.data.sources.base import PERMANENT, REFUSALS, FetchError
 from recipevis.data.sources.youtube import (
     _MESSAGES,
     ALIKE_IN_A_ROW,
-    OPTIONS,
     REFUSALS_IN_A_ROW,
     WITHHELD_IN_A_ROW,
-    Pace,
-    Streak,
     YouTube,
-    _age,
     _kind,
 )
 from recipevis.data.store import ASK_ALL, Store
 from recipevis.data.tables.recipes import Recipe, Step
 from recipevis.data.tables.videos import ERRORS
+from recipevis.data.ytdlp.environment import OPTIONS, age
+from recipevis.data.ytdlp.pace import Pace, Streak
 from recipevis.errors import InputError, SourceError
 
 
@@ -694,7 +692,7 @@ def test_options_of_yt_dlp_are_passed_through(server, tmp_path, monkeypatch):
     ],
 )
 def test_the_doctor_says_how_old_yt_dlp_is_and_how_to_update_it(version, state, days):
-    finding = _age(version, date(2026, 11, 26))
+    finding = age(version, date(2026, 11, 26))
     assert finding.state == state
     assert days in finding.text
     if state == "note":

@@ -1,18 +1,13 @@
 """Videos through yt-dlp, from YouTube or a mirror, at a pace that YouTube tolerates."""
 
-import contextlib
-import importlib.metadata
 import io
 import os
-import random
 import re
-import shlex
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -22,12 +17,12 @@ from recipevis.core import files
 from recipevis.core.findings import Finding
 from recipevis.data.sources.base import NOT_VIDEOS, PASSING, PLAIN_ID, REFUSALS, FetchError, SetUpFault, Source, digest
 from recipevis.data.tables.recipes import Recipe
+from recipevis.data.ytdlp import environment
+from recipevis.data.ytdlp.environment import COOKIES, OPTIONS, PROXY, Log
+from recipevis.data.ytdlp.pace import Pace, Streak
 from recipevis.errors import InputError, SourceError, disk_full
 
 YOUTUBE_ID = re.compile(r"[A-Za-z0-9_-]{11}")
-COOKIES = ("RECIPEVIS_COOKIES", "RECIPEVIS_COOKIES_FROM_BROWSER")  # environment variables: a file, a browser's name
-PROXY = "RECIPEVIS_PROXY"  # environment variable: an address
-OPTIONS = "RECIPEVIS_YTDLP_ARGS"  # environment variable: options of yt-dlp's command line
 # So many failures alike in a row are the set-up's, unless a known video answers.
 REFUSALS_IN_A_ROW = 5  # more requests would only make it worse
 WITHHELD_IN_A_ROW = 5
@@ -41,9 +36,7 @@ _TRIES = 2
 _MENDED_BY_WAITING = REFUSALS - {"formats_withheld"}
 _WORTH_ANOTHER = _MENDED_BY_WAITING | {"network"}
 _LONGEST_PAUSE_S = 3600  # also where the server asks for a longer one
-_NAP_S = 1  # a waiting thread looks this often whether another one has stopped the source
 _YOUTUBE_HOST = re.compile(r"(.+\.)?(youtube\.com|youtu\.be)")
-_OLD_DAYS = 45  # yt-dlp has a release every few weeks, after most changes of YouTube's
 
 
 class YouTube(Source):
@@ -76,16 +69,16 @@ class YouTube(Source):
         self, url: str, format: str, retries: int, timeout_s: float, pause_s: Sequence[float], backoff_s: float
     ):
         self.name, self.about = f"youtube-{digest(url, format)}", f"{url}, {format}"
-        programs = (_version("yt-dlp"), _version("yt-dlp-ejs"), shutil.which("deno") or "")
+        programs = (environment.version("yt-dlp"), environment.version("yt-dlp-ejs"), shutil.which("deno") or "")
         self.set_up = digest(*programs, *(os.environ.get(name, "") for name in (*COOKIES, PROXY, OPTIONS)))
-        self._url, self._cookies = url, _cookies()
+        self._url, self._cookies = url, environment.cookies()
         self._pace, self._backoff_s, self._streak = Pace(tuple(pause_s)), backoff_s, Streak()
         self._asking = threading.Lock()  # held while a known video is asked for
         self._good_at = -float("inf")  # when the latest request that was answered with a video began; `time.monotonic`
         self._bad_at, self._bad_count = -float("inf"), 0  # when no known video answered, and how many were asked for
         self._doubted: set[str] = set()  # known videos that didn't answer
         self._warnings: dict[str, Sequence[str]] = {}
-        self._options = {"cachedir": False} | _users_options()
+        self._options = {"cachedir": False} | environment.users_options()
         self._options |= {
             "format": format,
             "retries": retries,
@@ -113,7 +106,7 @@ class YouTube(Source):
     @classmethod
     def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
         """How old yt-dlp is, whether it has a JavaScript runtime and right options, and whether cookies are set."""
-        yield _age(_version("yt-dlp"), datetime.now(UTC).date())
+        yield environment.age(environment.version("yt-dlp"), datetime.now(UTC).date())
         runtime = next((name for name in ("deno", "node", "bun", "qjs") if shutil.which(name)), None)
         if runtime in ("deno", None):
             found = ("ok", runtime, "") if runtime else ("missing", "no deno, node, bun or qjs", "pip install deno")
@@ -126,7 +119,7 @@ class YouTube(Source):
             yield Finding("JavaScript for yt-dlp", "ok" if chosen else "missing", text, remedy)
         if os.environ.get(OPTIONS):
             try:
-                _users_options()
+                environment.users_options()
             except InputError as error:
                 yield Finding("yt-dlp's options", "missing", str(error), f"correct {OPTIONS}")
             else:
@@ -296,223 +289,9 @@ class YouTube(Source):
         return info, list(dict.fromkeys(log.warnings))
 
 
-def _version(package: str) -> str:
-    """An installed package's version, without a slow import; empty if it isn't installed."""
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return ""
-
-
-def _update() -> str:
-    """The command that updates yt-dlp alone, with the scripts that belong to it."""
-    return f"{shlex.quote(sys.executable)} -m pip install -U yt-dlp yt-dlp-ejs"
-
-
-def _age(version: str, today: date) -> Finding:
-    """How old yt-dlp is; its version is a date."""
-    try:
-        days = (today - date(*map(int, version.split(".")[:3]))).days
-    except (ValueError, TypeError):
-        return Finding("yt-dlp", "ok", version)
-    text = f"{version}, {days} days old"
-    if days <= _OLD_DAYS:
-        return Finding("yt-dlp", "ok", text)
-    return Finding("yt-dlp", "note", f"{text}; YouTube changes within weeks", _update())
-
-
-# The options that change how yt-dlp asks, by their names in its parser. The rest decides which file comes and where it
-# goes, or prints; that is RecipeVis's part.
-_ALLOWED = re.compile(
-    r"age_limit|allowed_extractors|ap_\w+|buffersize|cachedir|client_certificate\w*|compat_opts"
-    r"|concurrent_fragment_downloads|external_downloader\w*|extractor_args|file_access_retries|force_generic_extractor"
-    r"|geo_\w+|headers|hls_prefer_native|http_chunk_size|ignoreconfig|impersonate|js_runtimes|legacy_server_connect"
-    r"|mark_watched|max_sleep_interval|netrc_\w+|no_check_certificate|noresizebuffer|prefer_insecure|ratelimit|referer"
-    r"|remote_components|retry_sleep|sleep_interval\w*|source_address|throttledratelimit|twofactor|usenetrc|user_agent"
-    r"|username|(video)?password"
-)
-_INSTEAD = {
-    "format": "set download.format",
-    "retries": "set download.retries",
-    "fragment_retries": "set download.retries",
-    "extractor_retries": "set download.retries",
-    "socket_timeout": "set download.timeout_s",
-    "cookiefile": f"set {COOKIES[0]}",
-    "cookiesfrombrowser": f"set {COOKIES[1]}",
-    "proxy": f"set {PROXY}",
-    "plugin_dirs": "install the plugin with pip",
-    "verbose": "logs/download.csv has the warnings",
-}
-
-
-def _users_options() -> dict[str, Any]:
-    """What `RECIPEVIS_YTDLP_ARGS` changes in yt-dlp's options, for its Python interface.
-
-    Raises:
-        InputError: yt-dlp doesn't know an option or its value, or RecipeVis sets the option itself.
-    """
-    words = os.environ.get(OPTIONS, "")
-    if not words.strip():
-        return {}
-    import yt_dlp
-
-    with _one_line():
-        plain, given = yt_dlp.parse_options([]), yt_dlp.parse_options(shlex.split(words))
-    if given.urls:
-        raise InputError(f"{OPTIONS}: {given.urls[0]}: not an option; the videos are those of the annotations")
-    before = vars(plain.options)
-    for name, value in vars(given.options).items():
-        if value != before[name] and not name.startswith("_") and not _ALLOWED.fullmatch(name):
-            option = given.parser.get_option(f"--{name.replace('_', '-')}")
-            option = option or next((one for one in _all_options(given.parser) if one.dest == name), name)
-            raise InputError(f"{OPTIONS}: {option}: RecipeVis sets this itself; {_INSTEAD.get(name, 'leave it out')}")
-    options = {
-        name: value
-        for name, value in given.ydl_opts.items()
-        if value != plain.ydl_opts[name] and not name.startswith("_")
-    }
-    with _one_line():  # yt-dlp checks some values only here; last, since it also writes to some of the files named
-        log = _Log()
-        yt_dlp.YoutubeDL({"quiet": True, "logger": log} | options).close()
-        if ignored := [warning for warning in log.warnings if "unsupported" in warning.lower()]:
-            raise ValueError(ignored[0])
-    return options
-
-
-@contextlib.contextmanager
-def _one_line() -> Iterator[None]:
-    """Make one line of whatever yt-dlp says about its options. Each check of a value has its own type of error."""
-    said = io.StringIO()
-    try:
-        with contextlib.redirect_stdout(said), contextlib.redirect_stderr(said):
-            yield
-    except (Exception, SystemExit) as error:
-        reason = [] if error.args in ((), (0,), (None,)) else str(error).strip().rpartition("error: ")[2].splitlines()
-        reason = reason[0] if reason else "an option does something else than download"
-        raise InputError(f"{OPTIONS}: {reason}; see yt-dlp --help") from error
-
-
-def _all_options(parser: Any) -> Iterator[Any]:
-    for group in (parser, *parser.option_groups):
-        yield from group.option_list
-
-
 def _literally(folder: Path) -> str:
     """A path for yt-dlp's output template, in which `%` begins a field and `$` an environment variable."""
     return str(folder).replace("%", "%%").replace("$", "%(_|$)s")  # a field that never exists, with the default `$`
-
-
-def _cookies() -> str:
-    """The user's cookies in Netscape's format; empty if no variable is set.
-
-    Raises:
-        InputError: a variable is set, but its cookies can't be read or there are none.
-    """
-    variables = {variable: os.environ[variable] for variable in COOKIES if os.environ.get(variable)}
-    if not variables:
-        return ""
-    from yt_dlp.cookies import CookieLoadError, YoutubeDLCookieJar, load_cookies
-
-    jar, text = YoutubeDLCookieJar(), io.StringIO()
-    for variable, value in variables.items():
-        file = files.user_path(value) if variable == COOKIES[0] else None
-        if file and not file.is_file():
-            raise InputError(f"{variable}: {file}: no such file")
-        try:
-            found = list(load_cookies(*((file, None) if file else (None, (value,))), None))
-        except CookieLoadError as error:
-            raise InputError(f"{variable}: {value}: can't be read: {error.__context__}") from error
-        if not found:
-            raise InputError(f"{variable}: {value}: holds no cookies")
-        for cookie in found:
-            jar.set_cookie(cookie)
-    jar.save(text)
-    return text.getvalue()
-
-
-class Pace:
-    """When the next video may be requested. All threads of a process share it: each one pauses between two of its
-    videos, and after a refusal all of them pause.
-
-    Args:
-        pause_s: shortest and longest pause between two videos of one thread, seconds.
-
-    Attributes:
-        stopped: why the source has stopped; empty while it goes on.
-    """
-
-    def __init__(self, pause_s: tuple[float, float]):
-        self._pause_s = pause_s
-        self._lock, self._begun = threading.Lock(), False
-        self._until, self.stopped = 0.0, ""  # when the pause after a refusal ends
-
-    def wait(self) -> None:
-        """Wait for the pause between two videos, or for the longer one after a refusal.
-
-        Raises:
-            SourceError: the source has stopped.
-        """
-        with self._lock:
-            pause_s = random.uniform(*self._pause_s) if self._begun else 0
-            self._begun = True
-        until = time.time() + pause_s
-        while True:
-            if self.stopped:
-                raise SourceError(self.stopped)
-            left_s = max(until, self._until) - time.time()
-            if left_s <= 0:
-                return
-            time.sleep(min(left_s, _NAP_S))
-
-    def hold(self, seconds: float) -> None:
-        """Let all threads pause, `seconds` from now."""
-        with self._lock:
-            self._until = max(self._until, time.time() + seconds)
-
-    def stop(self, message: str) -> None:
-        """Let all threads end with a SourceError; the first message stays."""
-        with self._lock:
-            self.stopped = self.stopped or message
-
-
-class Streak:
-    """Failures alike in a row. Thread-safe.
-
-    A failure that was noted in an earlier run isn't counted, and lets one more fail: whoever reruns has read what may
-    be at fault, and each run must get further than the one before.
-    """
-
-    def __init__(self):
-        self._lock = threading.Lock()
-        self.end()
-
-    def end(self) -> None:
-        """A video came, or a known one answered."""
-        with self._lock:
-            self._begin("")
-
-    def _begin(self, group: str) -> None:
-        self._group, self._new, self._noted = group, 0, 0
-        self._ids: dict[str, None] = {}
-
-    def failed(self, group: str, video_id: str, noted: bool, most: int) -> tuple[int, bool, list[str]]:
-        """Count one more.
-
-        Args:
-            group: failures of one group are alike; one of another group begins a new streak.
-            video_id: which video failed.
-            noted: whether it failed alike in an earlier run.
-            most: so many failures make a streak long.
-
-        Returns:
-            how many were counted, whether the streak is long, and its videos.
-        """
-        with self._lock:
-            if group != self._group:
-                self._begin(group)
-            self._new, self._noted = self._new + (not noted), self._noted + noted
-            self._ids[video_id] = None
-            return self._new, self._new >= most + self._noted, list(self._ids)
 
 
 def _group(kind: str) -> str:
@@ -535,7 +314,7 @@ def _advice(group: str) -> str:
         )
     if group == "network":
         return "Check the network and dataset.url"
-    update = f"update yt-dlp ({_update()})"
+    update = f"update yt-dlp ({environment.update_command()})"
     if group == "formats_withheld":
         return (
             f"{update.capitalize()}, look whether it finds deno (recipevis doctor), install a plugin that provides"
@@ -559,29 +338,17 @@ def _retry_after_s(error: Exception) -> float:
     return float(value) if value.isdigit() else 0.0
 
 
-class _Log:
-    """A logger that keeps yt-dlp's warnings; its errors are raised, too.
-
-    Attributes:
-        warnings: each on one line.
-        withheld: what yt-dlp says about withheld formats to those who debug it.
-    """
+class _Log(Log):
+    """A log that also keeps what yt-dlp says about withheld formats to those who debug it."""
 
     def __init__(self):
-        self.warnings: list[str] = []
+        super().__init__()
         self.withheld: list[str] = []
 
-    def warning(self, message: str) -> None:
-        self.warnings.append(" ".join(str(message).split()))
-
     def note(self, message: str, only_once: bool = False) -> None:
+        """Called by yt-dlp in place of `write_debug`."""
         if _QUIETLY_WITHHELD.search(str(message)):
             self.withheld.append(" ".join(str(message).split()))
-
-    def debug(self, message: str) -> None:
-        pass
-
-    error = debug
 
 
 # Where yt-dlp says why formats are missing: YouTube wants a token, or JavaScript that yt-dlp couldn't run.
