@@ -643,6 +643,8 @@ def test_warnings_beside_a_video_that_came_are_logged(server, tmp_path, monkeypa
         ("--js-runtimes foo", "foo"),
         ("--impersonate nobody", "nobody"),
         ("--help", "help"),
+        ("--username me", "--username"),  # yt-dlp would ask for the password at the terminal
+        ("--ap-username me", "--ap-username"),
         ("--version", "help"),
         ("--config-locations /nowhere", "/nowhere"),
         ("-f best", "download.format"),

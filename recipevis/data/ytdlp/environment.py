@@ -97,6 +97,10 @@ def users_options() -> dict[str, Any]:
     import yt_dlp
 
     with _one_line():
+        _, logins, _ = yt_dlp.options.parseOpts(shlex.split(words))
+        for name in ("username", "ap_username"):
+            if getattr(logins, name) is not None and getattr(logins, name.replace("username", "password")) is None:
+                raise ValueError(f"--{name.replace('_', '-')}: its password is missing; --netrc reads both from a file")
         plain, given = yt_dlp.parse_options([]), yt_dlp.parse_options(shlex.split(words))
     if given.urls:
         raise InputError(f"{OPTIONS}: {given.urls[0]}: not an option; the videos are those of the annotations")
