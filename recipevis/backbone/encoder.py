@@ -38,10 +38,9 @@ def fetch_encoder(name: str | None, revision: str | None, target: Path, pixels: 
 def check_encoder(name: str, revision: str | None) -> Finding:
     """Whether the second CLIP is there, for `recipevis doctor`; arguments as for `fetch_encoder`."""
     what, key = "second CLIP", "evaluate.encoder"
-    local = kitchen.NETWORKS / "encoder" if name == "kitchen" else files.user_path(name)
-    if not local.is_dir() and revision:
-        return check_files(what, [(name, revision, CLIP)], key)
     try:
+        if revision and name != "kitchen" and not files.user_path(name).is_dir():
+            return check_files(what, [(name, revision, CLIP)], key)
         weights.plan("clip", _find(name, revision))
     except InputError as error:
         return Finding(what, "missing", str(error), f"set {key}")

@@ -39,8 +39,8 @@ class Folder(Source):
 
     def check(self) -> Finding:
         """See `Source`."""
-        diffusion, clip = self.configurations()
         try:
+            diffusion, clip = self.configurations()
             for part, folder in parts_of(diffusion, clip).items():
                 weights.plan(part, folder)
         except InputError as error:

@@ -147,8 +147,11 @@ def plan(part: str, folder: Path) -> Plan:
     """
     if not folder.is_dir():
         raise InputError(f"{folder}: no such folder; expected a part of a model in Hugging Face layout")
-    paths = list(folder.iterdir())
-    names = {path.name for path in paths if path.is_file()}
+    try:
+        paths = list(folder.iterdir())
+        names = {path.name for path in paths if path.is_file()}
+    except OSError as error:
+        raise InputError(f"{folder}: can't be read: {error.strerror}") from error
     for path in paths:
         if path.is_symlink() and not path.exists() and path.suffix in (".json", ".txt", ".safetensors"):
             raise InputError(f"{path}: a link to a file that isn't there, {path.readlink()}; fetch it again")
@@ -183,7 +186,7 @@ def _index(path: Path) -> dict:
     try:
         index = json.loads(path.read_text(encoding="utf-8"))
         shards = index["weight_map"].values()
-    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(f"{path}: not a readable index of shards: {error}") from error
     for name in shards:
         if not isinstance(name, str) or Path(name).name != name or not name.endswith(".safetensors"):

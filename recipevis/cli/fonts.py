@@ -41,8 +41,8 @@ class Type:
         self._regular = text.font(pixels)
         self._faces = other_faces(frozenset("".join(texts)))
         self._fonts = {face: ImageFont.truetype(face.path, pixels, face.index) for face in set(self._faces.values())}
-        self._ascent, descent = self._regular.getmetrics()
-        self._top = self._ascent  # of the highest ink above the baseline, DejaVu's own ascent at least
+        # From the top of a line to its baseline: DejaVu's ascent, or more for glyphs that are higher.
+        self._top, descent = self._regular.getmetrics()
         for letter, face in self._faces.items():
             _, top, _, bottom = self._fonts[face].getbbox(letter, anchor="ls")
             self._top, descent = max(self._top, -int(top)), max(descent, int(bottom))
@@ -152,7 +152,7 @@ def _count(path: Path) -> int:
     try:
         return FT2Font(path).num_faces
     except (RuntimeError, OSError):
-        return 0  # a damaged file in a system's folder is no concern of a cook's
+        return 0  # the user can't help a damaged file in the system's folders
 
 
 def _lacking(letters: Iterable[str]) -> set[str]:

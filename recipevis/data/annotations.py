@@ -65,11 +65,7 @@ def fetch(address: str) -> bytes:
         return files.user_path(address).read_bytes()
     except requests.RequestException as error:
         raise InputError(f"{address}: can't be downloaded: {' '.join(str(error).split())}") from error
-    except (
-        OSError,
-        ValueError,
-        RuntimeError,
-    ) as error:  # ValueError: no name of a file; RuntimeError: no such user's ~
+    except (OSError, ValueError) as error:  # ValueError: not a name that a file can have
         raise InputError(f"{address}: can't be read: {getattr(error, 'strerror', None) or error}") from error
 
 

@@ -27,7 +27,7 @@ def read_configuration(folder: Path, name: str = "config.json") -> Configuration
     """
     try:
         values = json.loads((folder / name).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / name}: not a readable configuration: {error}") from error
     if not isinstance(values, dict):
         raise InputError(f"{folder / name}: not a readable configuration: not an object")

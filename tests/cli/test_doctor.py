@@ -173,6 +173,16 @@ def test_a_file_that_a_folder_lacks_is_named(parameters_of, tmp_path, tiny_backb
     assert findings["second CLIP"].state == "missing"
 
 
+def test_a_home_folder_of_no_user_is_a_finding_like_others(parameters_of):
+    folder = "~no-such-user/files"
+    local = {"dataset.source": "local", "dataset.annotations": folder, "dataset.videos_dir": folder}
+    networks = {"backbone.source": "folder", "backbone.folder": folder, "evaluate.encoder": folder}
+    findings = found(parameters_of("params.yaml", local | networks))
+    for what in ("annotations", "videos", "backbone", "second CLIP"):
+        assert findings[what].state == "missing"
+        assert folder in findings[what].text
+
+
 Card = namedtuple("Card", "name total_memory")
 
 

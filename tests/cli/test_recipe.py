@@ -291,6 +291,10 @@ REFUSED = {
     "broken.json": ('{"@type": "Recipe", "recipeInstructions": [', "JSON"),
     "broken.txt": ('{"@type": "Recipe", ', "JSON"),
     "deep.json": ("[" * 100_000, "JSON"),
+    "deep steps.json": (
+        '{"@type": "Recipe", "recipeInstructions": ' + '{"itemListElement":' * 900 + '"Peel."' + "}" * 901,
+        "JSON",
+    ),
     "other.json": ('{"steps": ["Peel."]}', "Recipe"),
     "strings.json": ('["Peel."]', "Recipe"),
     "number.json": ("3", "Recipe"),

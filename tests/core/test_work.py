@@ -148,7 +148,6 @@ def test_finished_work_that_dvc_has_committed_is_not_resumed(tmp_path, monkeypat
 
 HOLD = """
 import sys
-from recipevis.core.inputs import Committed, dvc_hash
 from recipevis.core.work import work_folder
 with work_folder("train", "f" * 16, {}) as folder:
     found = sorted(path.name for path in folder.iterdir())

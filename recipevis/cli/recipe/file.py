@@ -100,16 +100,16 @@ def _decoded(content: bytes, path: Path) -> str:
     if encoding == "utf-8-sig" and (kind := next(kinds, None)) and not (kind == "a picture" and _is_text(content)):
         raise InputError(f"{path}: is {kind}; {_ADVICE}")
     try:
-        text = content.decode(encoding)
+        decoded = content.decode(encoding)
     except UnicodeDecodeError as error:
         if encoding == "utf-8-sig" and b"\0" in content:
             raise InputError(f"{path}: is a binary file; {_ADVICE}") from error
         where = f"line {content[: error.start].count(10) + 1}"
         shown = encoding.removesuffix("-sig").upper()
         raise InputError(f"{path}: {where} is not {shown} text; save the file as UTF-8") from error
-    if "\0" in text:
+    if "\0" in decoded:
         raise InputError(f"{path}: is a binary file, or UTF-16 without a byte order mark; save it as UTF-8 text")
-    return text
+    return decoded
 
 
 def _is_text(content: bytes) -> bool:

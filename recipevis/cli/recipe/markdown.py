@@ -9,7 +9,7 @@ from markdown_it.tree import SyntaxTreeNode
 
 from recipevis.cli.recipe import sections, text
 from recipevis.cli.recipe.sections import Block
-from recipevis.data.sentences import clean
+from recipevis.data.sentences import clean, lines
 
 _SUFFIXES = (".md", ".markdown", ".mdown", ".mkd")
 _FRONT_MATTER = re.compile(
@@ -24,13 +24,13 @@ _NUMBERED_HEADING = re.compile(r"(?:step\s*)?\d{1,3}\s*[.):–—-]\s*\S", re.I)
 
 def is_markdown(content: str, suffix: str) -> bool:
     """Whether a file is Markdown: by its name, or because it has front matter, a heading or a fence."""
-    content = content.replace("\r\n", "\n")
+    content = "\n".join(lines(content))
     return suffix.lower() in _SUFFIXES or _front_matter(content) > 0 or bool(_SIGN.search(content))
 
 
 def steps(content: str) -> list[str]:
     """The steps of a recipe in Markdown: the items of its list of steps, or the lines under the method's heading."""
-    content = content.replace("\r\n", "\n").replace("\r", "\n")
+    content = "\n".join(lines(content))
     content = content[_front_matter(content) :].lstrip("\ufeff")
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
     blocks = list(_blocks(SyntaxTreeNode(parser.parse(content))))

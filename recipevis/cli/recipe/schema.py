@@ -36,10 +36,13 @@ def steps(content: str) -> list[str]:
         InputError: it is not JSON, or does not have exactly one recipe with instructions. The file is not named.
     """
     found: dict[tuple[str, ...], str] = {}  # a page may have the same recipe twice
-    recipes = list(_recipes(_parsed(content)))
-    for recipe in recipes:
-        if told := tuple(text.without_numbers(list(_told(_value(recipe, "recipeInstructions"))))):
-            found[told] = " ".join(_texts(_value(recipe, "name"))) or "a recipe without a name"
+    try:
+        recipes = list(_recipes(_parsed(content)))
+        for recipe in recipes:
+            if own := tuple(text.without_numbers(list(_instructions(_value(recipe, "recipeInstructions"))))):
+                found[own] = " ".join(_texts(_value(recipe, "name"))) or "a recipe without a name"
+    except RecursionError as error:
+        raise InputError("JSON that is nested too deeply; give a text file with one sentence a line") from error
     if len(found) > 1:
         raise InputError(f"has {len(found)} recipes ({', '.join(found.values())}); give a file with one")
     if not found:
@@ -52,12 +55,10 @@ def _parsed(content: str) -> Any:
     content = content.strip("\ufeff \t\r\n")
     try:
         return json.loads(content)
-    except RecursionError as error:
-        raise InputError("not JSON: nested too deeply") from error
     except ValueError as error:
         try:  # one object a line
             return [json.loads(line) for line in lines(content) if line.strip()]
-        except (ValueError, RecursionError):
+        except ValueError:
             raise InputError(f"not JSON: {error}; give a text file with one sentence a line") from error
 
 
@@ -88,13 +89,13 @@ def _recipes(value: Any) -> Iterator[dict[str, Any]]:
             yield from _recipes(inner)
 
 
-def _told(value: Any) -> Iterator[str]:
+def _instructions(value: Any) -> Iterator[str]:
     """The steps in the value of `recipeInstructions`, in order."""
     if isinstance(value, str):
         yield from text.flat_lines(value)
     elif isinstance(value, list):
         for inner in _in_order(value):
-            yield from _told(inner)
+            yield from _instructions(inner)
     elif isinstance(value, dict):
         if "HowToTip" in _types(value):
             return
@@ -103,9 +104,9 @@ def _told(value: Any) -> Iterator[str]:
         if own and not _types(value) & {"HowToSection", "ItemList"}:
             yield " ".join(own)
         elif elements:
-            yield from _told(elements if isinstance(elements, list) else [elements])
+            yield from _instructions(elements if isinstance(elements, list) else [elements])
         elif isinstance(item := _value(value, "item"), dict | list):
-            yield from _told(item)
+            yield from _instructions(item)
         elif own := own or _texts(_value(value, "name")) or _texts(_value(value, "description")):
             yield " ".join(own)
 

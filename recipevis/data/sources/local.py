@@ -91,8 +91,8 @@ class Local(Source):
     @classmethod
     def findings(cls, dataset: Any, recipes: Sequence[Recipe] | None) -> Iterator[Finding]:
         """How many of the annotated videos the folder has, by their names: no video is opened."""
-        folder = files.user_path(dataset.videos_dir)
         try:
+            folder = files.user_path(dataset.videos_dir)
             listing = _search(folder)
         except InputError as error:
             yield Finding("videos", "missing", str(error), "set dataset.videos_dir")
