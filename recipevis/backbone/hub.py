@@ -1,5 +1,6 @@
 """Stable Diffusion and CLIP from the Hugging Face hub, each at a pinned commit."""
 
+import errno
 import json
 import re
 from collections.abc import Mapping, Sequence
@@ -79,9 +80,11 @@ def snapshot(repository: str, revision: str | None, parts: Mapping[str, str] = C
 
     Raises:
         InputError: the repository, the commit or a file isn't there, or the hub can't be reached.
+        OSError: the disk is full.
     """
     import huggingface_hub
-    from huggingface_hub.errors import HfHubHTTPError, HFValidationError
+    from huggingface_hub import constants
+    from huggingface_hub.errors import HFValidationError, HTTPError
 
     name = f"{repository}@{revision}"
     try:
@@ -92,7 +95,9 @@ def snapshot(repository: str, revision: str | None, parts: Mapping[str, str] = C
         names = [name for name in names if not name.endswith(".safetensors")]
     try:
         return Path(huggingface_hub.snapshot_download(repository, revision=revision, allow_patterns=names))
-    except (OSError, HfHubHTTPError, HFValidationError) as error:
+    except (OSError, HTTPError, HFValidationError) as error:  # HTTPError: the connection broke
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise OSError(error.errno, error.strerror, constants.HF_HUB_CACHE) from error
         raise InputError(f"{name}: can't be fetched from the hub: {' '.join(str(error).split())}") from error
 
 

@@ -176,6 +176,10 @@ NAMED = {
     ),
     "variance that no UNet predicts": (lambda f: change(f / SCHEDULER, {"variance_type": "learned"}), ["scheduler"]),
     "an unknown spacing": (lambda f: change(f / SCHEDULER, {"timestep_spacing": "odd"}), ["scheduler", "odd"]),
+    "a configuration nested too deeply": (
+        lambda f: (f / "unet/config.json").write_text("[" * 100_000),
+        ["unet/config.json"],
+    ),
     "a byte order mark": (
         lambda f: (f / "unet/config.json").write_bytes(b"\xef\xbb\xbf" + (f / "unet/config.json").read_bytes()),
         ["unet/config.json", "BOM"],
@@ -205,7 +209,7 @@ def test_frames_must_fit_the_vae(folder, tmp_path):
     from_folder(folder, tmp_path / "made", pixels=24)
 
 
-@pytest.mark.parametrize("part", ["backbone", "encoder"])
+@pytest.mark.parametrize("part", [pytest.param("backbone", marks=pytest.mark.slow), "encoder"])
 def test_the_stage_says_one_line_and_leaves_nothing(folder, tmp_path, copy_project, recipevis_home, part):
     nan = {"visual_projection.weight": torch.full((16, 24), torch.nan)}
     rewrite(folder / CLIP, lambda tensors: tensors | nan)

@@ -1,8 +1,10 @@
 """Networks from the hub, which a server on loopback stands in for: what is fetched, what is named before."""
 
+import errno
 import shutil
 
 import pytest
+from huggingface_hub.errors import HTTPError
 
 from recipevis.backbone.base import make, source_of
 from recipevis.backbone.encoder import check_encoder, fetch_encoder
@@ -126,6 +128,27 @@ def test_a_hub_that_does_not_answer_is_no_fault_of_the_repository(hub, tmp_path)
     assert finding.state == "missing"
     assert "503" in finding.text
     assert "network" in finding.remedy
+
+
+def test_a_connection_that_breaks_in_the_middle_is_one_line(hub, tmp_path, monkeypatch):
+    def breaking(*arguments, **options):
+        raise HTTPError("[Errno 104] Connection reset by peer")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", breaking)
+    with pytest.raises(InputError, match=f"^owner/diffusion@{COMMITS[0]}: .*reset by peer"):
+        make(of_hub(), tmp_path / "made", 32)
+
+
+def test_a_full_disk_is_no_fault_of_the_hub(hub, tmp_path, monkeypatch):
+    """`core.stage` says that it is full, where, and sets the exit status."""
+
+    def full(*arguments, **options):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", full)
+    with pytest.raises(OSError, match="No space") as error:
+        make(of_hub(), tmp_path / "made", 32)
+    assert error.value.filename == str(tmp_path / "cache")
 
 
 def test_sizes_are_those_to_fetch(hub):

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -173,6 +174,7 @@ def linked_to_nothing(folder) -> None:
         ),
         (sharded, ["unet", "diffusion_pytorch_model.safetensors.index.json"]),
         (lambda folder: sharded(folder, "{}"), ["unet", "index.json", "weight_map"]),
+        (lambda folder: sharded(folder, "[" * 100_000), ["unet", "index.json"]),
         (
             lambda folder: sharded(folder, '{"weight_map": {"a": "../b.safetensors"}}'),
             ["index.json", "../b.safetensors"],
@@ -186,6 +188,15 @@ def test_weights_that_can_not_be_used_are_refused_with_the_reason(folder, tmp_pa
     line = refused(folder, tmp_path / "made")
     assert [name for name in named if name not in line] == []
     assert not (tmp_path / "made").exists()
+
+
+def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
+    def denied(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "iterdir", denied)
+    with pytest.raises(InputError, match="unet: .*Permission denied"):
+        weights.plan("unet", folder / "unet")
 
 
 def test_position_ids_may_be_integers(folder, tmp_path):
