@@ -25,7 +25,7 @@ class Folder(Source):
 
     def write(self, target: Path) -> None:
         """See `Source`. Checks that the parts fit before it copies gigabytes."""
-        from recipevis.backbone.checks import check_fit
+        from recipevis.backbone.fit import check_fit
 
         diffusion, clip = self.configurations()
         check_fit(diffusion, clip)

@@ -35,7 +35,7 @@ class Hub(Source):
 
     def write(self, target: Path) -> None:
         """See `Source`. Checks that the parts fit before it fetches gigabytes."""
-        from recipevis.backbone.checks import check_fit
+        from recipevis.backbone.fit import check_fit
 
         models = [(model.id, model.revision, parts) for model, parts in self._models()]
         check_fit(*(snapshot(*model, with_weights=False) for model in models))

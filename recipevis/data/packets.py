@@ -27,6 +27,14 @@ class Packet(NamedTuple):
     key_dts: int
 
 
+class _Key(NamedTuple):
+    """A key frame's packet: its position in the file, its decoding and its presentation time in the stream's units."""
+
+    place: int
+    dts: int
+    pts: int
+
+
 class Index:
     """Every packet of a file's video stream, read without decoding.
 
@@ -49,11 +57,35 @@ class Index:
         self.pts: list[int] = []
         self.shown: list[Packet] = []
         self._early: list[Packet] = []  # shown before the first key frame although they come after it
-        keys, self._durations, reached = [], {}, None
-        self.timed, ascends = True, True
+        self._durations: dict[int, int] = {}
+        self.restarts, self.timed = False, True
+        keys, paced, ascends = self._read(container, stream)
+        self.places = len(self.pts)
+        if not self.places:
+            raise VideoError("no_video_stream", "its video stream has no frame")
+        self.timed &= bool(keys)
+        # Where a container has no times, libavformat guesses some. Where some packets have no decoding time, those of
+        # others don't tell when the frame is shown that the decoder gives at that moment.
+        counted = container.format.flags & FormatFlags.no_timestamps.value
+        self.stamps = () if counted else ("pts", "dts") if paced else ("pts",)
+        self.suspect = self.timed and ascends and stream.codec_context.has_b_frames
+        if self.timed:
+            if not self.shown:
+                raise VideoError("no_video_stream", "its video stream has no frame")
+            # The place of the first key frame, unless it is hidden: then it was no part of a cut.
+            self.first_key = keys[0].place if self.shown[0].place == keys[0].place else None
+            self.begin(keys[0].pts)
+
+    def _read(self, container: av.container.InputContainer, stream: av.VideoStream) -> tuple[list[_Key], bool, bool]:
+        """Read the packets, up to a restart.
+
+        Returns:
+            the key frames; whether each packet has a decoding time; whether presentation times never go back.
+        """
+        keys: list[_Key] = []
+        reached, paced, ascends = None, True, True
         # Without decoding times in the container, libavformat's guesses may step back a little within a group.
         slack = int(1 / stream.time_base)
-        self.restarts, paced = False, True
         for packet in container.demux(stream):
             pts, dts, is_key = packet.pts, packet.dts, starts_group(packet, stream, first=not keys)
             if dts is None and not packet.size:  # the end of the stream
@@ -69,31 +101,17 @@ class Index:
             if pts is None:
                 self.timed = False
                 continue
-            ascends &= len(self.pts) < 2 or self.pts[-2] is None or pts >= self.pts[-2]
+            ascends &= place == 0 or self.pts[-2] is None or pts >= self.pts[-2]
             if is_key:
-                keys.append((place, pts if dts is None else dts, pts))
+                keys.append(_Key(place, pts if dts is None else dts, pts))
             # Packets before the first key frame can't be decoded; an edit list may hide packets.
             if not keys or packet.is_discard:
                 continue
             # A packet after a key frame that is shown before it may depend on the group before, too.
-            leads = len(keys) > 1 and pts < keys[-1][2]
-            (self._early if pts < keys[0][2] else self.shown).append(Packet(pts, place, *keys[-2 if leads else -1][:2]))
+            start = keys[-2 if len(keys) > 1 and pts < keys[-1].pts else -1]
+            (self._early if pts < keys[0].pts else self.shown).append(Packet(pts, place, start.place, start.dts))
             self._durations[pts] = packet.duration or 0
-        self.places = len(self.pts)
-        if not self.places:
-            raise VideoError("no_video_stream", "its video stream has no frame")
-        self.timed &= bool(keys)
-        # Where a container has no times, libavformat guesses some. Where some packets have no decoding time, those of
-        # others don't tell when the frame is shown that the decoder gives at that moment.
-        counted = container.format.flags & FormatFlags.no_timestamps.value
-        self.stamps = () if counted else ("pts", "dts") if paced else ("pts",)
-        self.suspect = self.timed and ascends and stream.codec_context.has_b_frames
-        if self.timed:
-            if not self.shown:
-                raise VideoError("no_video_stream", "its video stream has no frame")
-            # The place of the first key frame, unless it is hidden: then it was no part of a cut.
-            self.first_key = keys[0][0] if self.shown[0].place == keys[0][0] else None
-            self.begin(keys[0][2])
+        return keys, paced, ascends
 
     @property
     def early(self) -> bool:

@@ -195,7 +195,7 @@ def test_a_folder_that_may_not_be_read_is_named(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(Path, "iterdir", denied)
-    with pytest.raises(InputError, match="unet: .*Permission denied"):
+    with pytest.raises(InputError, match=r"unet: .*Permission denied"):
         weights.plan("unet", folder / "unet")
 
 
