@@ -126,27 +126,27 @@ def copy_backbone(diffusion: Path, clip: Path, target: Path) -> None:
     Raises:
         InputError: a part or a file of it is missing, or its weights can't be used; nothing is written then.
     """
-    _copy(parts_of(diffusion, clip), target)
+    _copy({part: (folder, target / part) for part, folder in parts_of(diffusion, clip).items()})
 
 
 def copy_clip(source: Path, target: Path) -> None:
     """Copy a CLIP folder; raises as `copy_backbone`."""
-    _copy({"clip": source}, target.parent, {"clip": target.name})
+    _copy({"clip": (source, target)})
 
 
-def _copy(sources: Mapping[str, Path], target: Path, names: Mapping[str, str] | None = None) -> None:
-    """Copy parts, each into the folder of its name, or of another name."""
-    plans = {part: weights.plan(part, folder) for part, folder in sources.items()}
+def _copy(folders: Mapping[str, tuple[Path, Path]]) -> None:
+    """Copy parts, each from its first folder into its second. All are looked at before one is copied."""
+    plans = {part: weights.plan(part, source) for part, (source, _) in folders.items()}
     for part, (chosen, copied, index) in plans.items():
-        folder = target / (names or {}).get(part, part)
-        shutil.rmtree(folder, ignore_errors=True)  # an interrupted run may have left files that the source doesn't have
-        folder.mkdir(parents=True)
+        source, target = folders[part]
+        shutil.rmtree(target, ignore_errors=True)  # an interrupted run may have left files that the source doesn't have
+        target.mkdir(parents=True)
         for name, new in copied.items():
             try:
-                shutil.copyfile(sources[part] / name, folder / new)
+                shutil.copyfile(source / name, target / new)
             except PermissionError as error:
-                raise InputError(f"{sources[part] / name}: may not be read") from error
+                raise InputError(f"{source / name}: may not be read; change its permissions") from error
         if index:
-            files.write_json(folder / chosen.index, index)
+            files.write_json(target / chosen.index, index)
         if chosen and chosen.variant:
-            print(f"{sources[part]}: the {chosen.variant} weights are used, since there are no others")
+            print(f"{source}: the {chosen.variant} weights are used, since there are no others")

@@ -123,7 +123,7 @@ def _check_sentences(encoder: CLIPTextModel, folder: Path, tokenizer: CLIPTokeni
     if not torch.equal(pooled, tokens[torch.arange(len(ends)), ends]):
         raise InputError(
             f"{folder}: pools a sentence elsewhere than at its end of text; eos_token_id is "
-            f"{encoder.config.eos_token_id} in config.json, {tokenizer.eos_token_id} in the tokenizer"
+            f"{encoder.config.eos_token_id} in config.json, must be the tokenizer's, {tokenizer.eos_token_id}"
         )
     return tokens, pooled
 

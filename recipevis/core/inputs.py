@@ -1,5 +1,4 @@
-"""A stage's inputs and outputs, as `dvc.yaml` lists them, and whether the inputs have changed since it started or DVC
-has committed the outputs.
+"""A stage's inputs and outputs as `dvc.yaml` lists them: whether inputs have changed, which outputs DVC committed.
 
 Code is what lies below `recipevis/` and `stages/`, except the networks that ship with the package. Everything else is
 data. Data can be large: it is hashed once, for the key of the work folder, then compared by size and time.

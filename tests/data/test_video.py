@@ -456,10 +456,8 @@ def test_noise_in_a_group_spoils_that_group_only(tmp_path):
     groups = ("-g", "10", "-sc_threshold", "0", "-bf", "2")
     path = encode(tmp_path / "a.mp4", "-c:v", "libx264", *groups, "-pix_fmt", "yuv420p")
     whole = [np.array(shot.picture) for shot in video.shots(path, [0.5, 4.5])]
-    with video.av.open(str(path)) as container:
-        places = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
     content = bytearray(path.read_bytes())
-    start, length = places[11]  # the second group's second packet
+    start, length = places(path)[11]  # the second group's second packet
     content[start : start + length] = np.random.default_rng(0).bytes(length)
     path.write_bytes(content)
     before, inside, after = video.shots(path, [0.5, 3.5, 4.5])
