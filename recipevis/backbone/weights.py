@@ -139,7 +139,7 @@ class Plan(NamedTuple):
 def plan(part: str, folder: Path) -> Plan:
     """How to copy a part from a folder; the headers of its weights are read.
 
-    An index is used without whole weights alone: diffusers would prefer a stale one.
+    An index is used only where there are no whole weights: beside them it may be stale, and diffusers would prefer it.
 
     Raises:
         InputError: the folder or a file is missing or can't be read, holds an adapter, or weights that are pickled or

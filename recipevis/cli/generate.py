@@ -72,9 +72,9 @@ def generate(
 
 @contextmanager
 def _kept(pictures: Sequence[np.ndarray], steps_dir: Path | None) -> Iterator[Path]:
-    """The folder for the pictures of the steps: `steps_dir`, or a temporary one that is removed when all went well.
+    """The folder for the pictures of the steps: `steps_dir`, or a temporary one that is removed after a success.
 
-    Whatever ends the block early, what was drawn stays there, and the last line says where.
+    If the block ends early, the pictures stay there, and the last line on stderr says where.
 
     Args:
         pictures: those that were saved; the block appends to it.

@@ -146,9 +146,9 @@ def _only_json(names: Sequence[str], archive: str) -> str:
     ]
     found = [name for name in shown if name.lower().endswith(".json")]
     if len(found) != 1:
-        held = ", ".join(map(repr, (found or shown)[:5])) or "nothing"
+        listed = ", ".join(map(repr, (found or shown)[:5])) or "nothing"
         count = f"{len(found)} .json files in the archive, must be 1"
-        raise InputError(f"{archive}: {count}; it holds {held}. Unpack it and name the file")
+        raise InputError(f"{archive}: {count}; it holds {listed}; unpack it and name the file")
     return found[0]
 
 

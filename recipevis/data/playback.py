@@ -52,7 +52,7 @@ class Playback:
         self._pts: list[int | None] = []  # presentation and decoding times, by place
         self._dts: list[int | None] = []
 
-    def whole(self, played: Played) -> bool:
+    def is_whole(self, played: Played) -> bool:
         """Whether nothing that a frame may depend on had a fault; sure once the next group has begun."""
         return not any(played.key <= fault <= played.place for fault in self.faults)
 

@@ -41,7 +41,7 @@ def clean(text: str) -> str:
     text = _SEPARATORS.sub(" ", text.translate(_NOTHING))
     if not any(letter.isalpha() and unicodedata.bidirectional(letter) in ("R", "AL") for letter in text):
         text = text.translate(_DIRECTIONS)
-    while (cleaned := _without_idle_marks(text)) != text:  # a mark may have stood beside one that is gone now
+    while (cleaned := _without_stray_marks(text)) != text:  # a mark may have stood beside one that is gone now
         text = cleaned
     return text.strip()
 
@@ -51,7 +51,7 @@ def forbidden(text: str) -> str:
     return next((c for c in text if c not in "\t\n" and unicodedata.category(c) in ("Cc", "Cs")), "")
 
 
-def _without_idle_marks(text: str) -> str:
+def _without_stray_marks(text: str) -> str:
     kept: list[str] = []
     for index, letter in enumerate(text):
         if _means_something(letter, kept, text[index + 1 : index + 2]):

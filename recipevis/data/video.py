@@ -100,7 +100,7 @@ class _Player:
         """The duration, seconds; None if no frame can be decoded."""
         end, shows = None, False
         for played in self._playback:
-            end, shows = played.end, shows or self._playback.whole(played)
+            end, shows = played.end, shows or self._playback.is_whole(played)
         return float((end - self._playback.start) * self._stream.time_base) if shows else None
 
     def shots(self, times: Sequence[Fraction]) -> list[Shot]:
@@ -125,7 +125,7 @@ class _Player:
             return [damaged] * len(times)
         pick(last.end)
         late = damaged if self._restarts else Shot(None, "past_end")
-        found = [shot if frame and self._playback.whole(frame) else damaged for frame, shot in picks]
+        found = [shot if frame and self._playback.is_whole(frame) else damaged for frame, shot in picks]
         return found + [late] * (len(times) - len(found))
 
 
@@ -141,7 +141,7 @@ class _Seeker:
         """The duration, seconds; None if no frame can be decoded."""
         if self._shot(self._index.shown[0]).picture is None:
             playback = Playback(self._path, self._index.places)
-            if not any(playback.whole(played) for played in playback):
+            if not any(playback.is_whole(played) for played in playback):
                 return None
         return float((self._index.end - self._index.start) * self._stream.time_base)
 

@@ -15,7 +15,7 @@ _LARGE = 10_000
 
 
 class Vocabulary:
-    """A CLIP tokenizer, asked about sentences. Not thread-safe.
+    """What a CLIP tokenizer knows and keeps of sentences. Not thread-safe.
 
     Args:
         tokenizer: a fast tokenizer of transformers; it is not changed.

@@ -18,7 +18,7 @@ class LatentScaling:
 
     Args:
         config: the VAE's configuration.
-        device: of the latents; those of another device work too, at the price of a copy each time.
+        device: of the latents. Those of another device work too, but a copy is made each time.
 
     Raises:
         ValueError: a value can't be used; the message names its key.

@@ -17,7 +17,7 @@ from PIL import ImageFont
 PAPER, INK, ACCENT, FAINT, LINE = "#faf8f4", "#2b2926", "#b4491f", "#7d7970", "#dcd8ce"
 
 
-_SHAPING = "\u200c\u200d\u200e\u200f"  # joiners and direction marks: they can't be seen, but change what is
+_SHAPING = "\u200c\u200d\u200e\u200f"  # joiners and direction marks: invisible, but they change the letters around them
 
 
 class Measure(Protocol):
@@ -62,7 +62,7 @@ def wrap(text: str, width: int, font: Measure) -> list[str]:
 
 
 def _count_fitting(words: Sequence[str], done: int, line: str, width: int, font: Measure) -> int:
-    """How many words after the first `done` fit on a line that has a beginning; measures few, also if hundreds fit."""
+    """How many words from number `done` on fit on a line that begins with `line`; measures only some of them."""
 
     def is_wider(count: int) -> bool:
         return _right_edge(" ".join([line, *words[done : done + count]]).strip(), font) > width

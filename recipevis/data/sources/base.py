@@ -123,11 +123,11 @@ class Source(ABC):
         """
 
     def candidates(self, video_id: str, folder: Path) -> Iterator[Path]:
-        """What `fetch` gives; a source that finds several files which may be the video puts one after the other into
-        the folder, the likeliest first. The store takes the first that opens.
+        """What `fetch` gives. A source may find several files for an id: it puts one after the other into the folder,
+        the likeliest first, and the store takes the first that opens.
 
         Raises:
-            FetchError: as `fetch`; after the last candidate, it names what else lies there.
+            FetchError: as `fetch`; also after the last candidate, to name the id's other files.
             SourceError: as `fetch`.
         """
         yield self.fetch(video_id, folder)

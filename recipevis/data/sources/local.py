@@ -177,7 +177,7 @@ def _ids(name: str) -> list[str]:
 
 
 def _beside(video_id: str, listing: _Listing) -> list[Path]:
-    """What lies there under an id's name and is no candidate."""
+    """The files and folders that have an id's name and are no candidates."""
     taken = set(listing.candidates.get(video_id, ()))
     return [
         path
