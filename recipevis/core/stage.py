@@ -89,7 +89,7 @@ def work_folder(stage: str, keep: bool = False) -> Iterator[Path]:
     if not leads():
         yield work.work_path(stage, begun.key())
         return
-    committed, outs = inputs.committed(stage), inputs.outs(stage)
+    outs, committed = inputs.outs(stage), inputs.committed(stage) if keep else work.NOTHING
     with work.work_folder(stage, begun.key(), begun.code, outs, keep, committed) as folder:
         yield folder
 
