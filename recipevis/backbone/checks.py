@@ -85,7 +85,7 @@ def check_clip(folder: Path, pixels: int) -> CLIPModel:
 
 
 def _check_vae(folder: Path, pixels: int) -> Tensor:
-    """Check the VAE there and back; returns scaled latents, [1, 4, h, w]."""
+    """Encode and decode a picture with the VAE; returns its scaled latents, [1, 4, h, w]."""
     vae, pictures = _load(folder, AutoencoderKL), images.to_vae(_pictures(pixels, 1))
     factor = 2 ** (len(vae.config.block_out_channels) - 1)
     if pixels % factor:
@@ -214,7 +214,7 @@ def _check_finite(folder: Path, what: str, values: Tensor) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The libraries don't print reports of many lines: what they report is checked."""
+    """Silence diffusers and transformers: they print many lines about what is checked here anyway."""
     logs = transformers.utils.logging, diffusers.utils.logging
     before = [log.get_verbosity() for log in logs]
     for log in logs:
@@ -228,7 +228,7 @@ def _quiet() -> Iterator[None]:
 
 @contextmanager
 def _explained(folder: Path, what: str) -> Iterator[None]:
-    """Any error of a library as one line.
+    """Turn any error of a library into one line.
 
     Configurations are the user's, so the libraries meet values that they don't check: nothing narrower catches all.
     """

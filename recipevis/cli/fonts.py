@@ -26,15 +26,15 @@ class Face:
     index: int
 
 
-class Type:
-    """The type of some texts in one size: DejaVu Sans, with other fonts for the characters that it lacks.
+class CaptionFont:
+    """The font of captions in one size: DejaVu Sans, and other fonts for the characters that it lacks.
 
     Measures like a font of Pillow, so `report.text.wrap` takes it. Texts without such characters look as with DejaVu
     Sans alone.
 
     Args:
         pixels: font size.
-        texts: all that will be set; their characters choose the fonts.
+        texts: all captions; their characters choose the fonts.
     """
 
     def __init__(self, pixels: int, texts: Iterable[str]):
@@ -92,7 +92,7 @@ class Type:
 
 
 def warnings(texts: Iterable[str]) -> list[str]:
-    """What can't be set as it should be, a line each: characters that no font here has, and scripts without shaping."""
+    """What a storyboard can't show as it should, a line each: characters that no font here has, text from the right."""
     letters = frozenset("".join(texts))
     found = []
     missing = sorted(_lacking(letters) - other_faces(letters).keys())

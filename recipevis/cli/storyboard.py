@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image, ImageDraw
 
-from recipevis.cli.fonts import Type
+from recipevis.cli.fonts import CaptionFont
 from recipevis.errors import InputError
 from recipevis.report.text import ACCENT, INK, LINE, PAPER, font, wrap
 
@@ -51,7 +51,8 @@ def compose(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Image.Im
     height, width = pictures[0].shape[:2]
     layout = arrange(captions, width, height)
     canvas = Image.new("RGB", (layout.width, layout.height), PAPER)
-    pen, regular, bold = ImageDraw.Draw(canvas), Type(layout.text_pixels, captions), font(layout.text_pixels, bold=True)
+    pen = ImageDraw.Draw(canvas)
+    regular, bold = CaptionFont(layout.text_pixels, captions), font(layout.text_pixels, bold=True)
     for index, (picture, cell) in enumerate(zip(pictures, layout.cells, strict=True), start=1):
         canvas.paste(Image.fromarray(picture), cell.picture[:2])
         left, top, right, bottom = cell.picture
@@ -79,7 +80,7 @@ def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
     """
     count, column = len(captions), max(width, 160)
     text_pixels = max(12, round(column / 16))
-    regular = Type(text_pixels, captions)
+    regular = CaptionFont(text_pixels, captions)
     for number, caption in enumerate(captions, start=1):
         if len(caption) > _LONGEST_CAPTION:
             most = f"a storyboard takes {_LONGEST_CAPTION:,}"
@@ -108,9 +109,9 @@ def _fits(width: int, height: int) -> bool:
 
 
 def _layout(
-    captions: Sequence[str], width: int, height: int, text_pixels: int, regular: Type, column: int, columns: int
+    captions: Sequence[str], width: int, height: int, text_pixels: int, regular: CaptionFont, column: int, columns: int
 ) -> Layout:
-    """The layout with columns of a width, so many in a row."""
+    """The layout with `columns` columns, each `column` pixels wide."""
     count = len(captions)
     line_height = regular.line_height
     gap, margin = text_pixels, 2 * text_pixels

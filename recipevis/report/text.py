@@ -42,7 +42,7 @@ def wrap(text: str, width: int, font: Measure) -> list[str]:
 
     Drops characters that can't be printed. Keeps an accent with its letter, and an emoji of several characters whole.
     """
-    words = "".join(letter if letter.isprintable() or is_part(letter) else " " for letter in text).split()
+    words = "".join(letter if letter.isprintable() or _is_part(letter) else " " for letter in text).split()
     lines, done = [""], 0
     while done < len(words):
         fitting = _count_fitting(words, done, lines[-1], width, font)
@@ -78,7 +78,7 @@ def _right_edge(text: str, font: Measure) -> float:
     return max(font.getlength(text), font.getbbox(text)[2])
 
 
-def is_part(character: str) -> bool:
+def _is_part(character: str) -> bool:
     """Whether a character belongs to the one before it: an accent, a joiner, a skin tone, the form of a symbol."""
     if unicodedata.category(character) in ("Mn", "Mc", "Me") or character in _SHAPING:
         return True
@@ -92,7 +92,7 @@ def letters(text: str) -> list[str]:
         before = found[-1] if found else ""
         of_emoji = before.endswith("\u200d") and unicodedata.category(character) == "So"
         of_flag = len(before) == 1 and all("\U0001f1e6" <= each <= "\U0001f1ff" for each in (before, character))
-        if before and (is_part(character) or of_emoji or of_flag):
+        if before and (_is_part(character) or of_emoji or of_flag):
             found[-1] += character
         else:
             found.append(character)

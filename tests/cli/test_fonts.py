@@ -81,7 +81,7 @@ def test_fonts_that_cannot_be_drawn_are_left_out(system, tmp_path):
 
 def test_mixed_lines_are_as_wide_as_their_parts_and_the_square_is_drawn(system, tmp_path):
     system(make_font(tmp_path / "own.ttf", "把"))
-    setting, regular = fonts.Type(20, ["add 把 now"]), text.font(20)
+    setting, regular = fonts.CaptionFont(20, ["add 把 now"]), text.font(20)
     width = regular.getlength("add ") + 20 + 20 + regular.getlength("now")  # the space after a run belongs to it
     assert setting.getlength("add 把") == regular.getlength("add ") + 20
     assert setting.getlength("add 把 now") <= width
@@ -95,7 +95,7 @@ def test_without_missing_characters_nothing_changes():
     """Against Pillow's own drawing with DejaVu Sans, whose file is matplotlib's."""
     assert str(matplotlib.get_data_path()) in str(text.font(20).path)
     for line in ("add oil", "fluff of fjords — 180 °C", "e\u0301"):
-        setting, regular = fonts.Type(20, [line]), text.font(20)
+        setting, regular = fonts.CaptionFont(20, [line]), text.font(20)
         assert setting.line_height == sum(regular.getmetrics()) + 5
         assert setting.getlength(line) == regular.getlength(line)
         assert setting.getbbox(line)[2] == regular.getbbox(line)[2]

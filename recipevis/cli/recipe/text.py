@@ -34,7 +34,7 @@ _SENTENCE_END = re.compile(r"[.!?:…。！？][)\"'”’]*$")
 
 @dataclass(frozen=True)
 class _Line:
-    """A line while its number is looked for."""
+    """A line, and what is known so far about the number before it."""
 
     text: str
     number: int | None = None  # that it began with
