@@ -193,6 +193,13 @@ def nan(weights: dict) -> None:
     weights["conv_in.weight"][0] = float("nan")
 
 
+def second_with_nan(folder: Path) -> None:
+    """A second CLIP, refused when the backbone has been copied already."""
+    shutil.copytree(folder / "networks/clip", folder / "second")
+    spoil = {"visual_projection.weight": torch.full((16, 24), torch.nan)}
+    weights_changed("second/model.safetensors", lambda weights: weights.update(spoil))(folder)
+
+
 TRIPLETS = "sample_id,subset,recipe_type,video_id,step,sentence,image,previous_image\n"
 LFS = f"version https://git-lfs.github.com/spec/v1\noid sha256:{'0' * 64}\nsize 3438167536\n"
 UNET = "networks/unet/diffusion_pytorch_model.safetensors"
@@ -380,6 +387,9 @@ CASES = {
         "text_encoder",
         "quantization_config",
     ),
+    "networks: a second CLIP with NaN": backbone(
+        second_with_nan, "second", "visual_projection.weight", **{"evaluate.encoder": "second"}
+    ),
     "networks: no second CLIP": backbone(None, "evaluate.encoder", "nowhere", **{"evaluate.encoder": "nowhere"}),
     # Models
     "model: absent": Case(GENERATE, ("model",), content={"recipe.txt": "chop\n"}),
@@ -432,7 +442,7 @@ CASES = {
     "storyboard: too many steps": Case(
         (*GENERATE, "--out", "b.jpg"),
         ("storyboard", "65,500"),
-        content={"recipe.txt": "stir\n" * 30_000},
+        content={"recipe.txt": "stir\n" * 20_000},
         networks="model",
     ),
     "export: nothing to export": Case(("recipevis", "export", "out"), ("data/triplets.csv",)),

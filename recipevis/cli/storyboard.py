@@ -98,8 +98,8 @@ def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
                 return layout
         if size[1] <= size[0] or widest > _LONGEST_SIDE // 2:
             raise InputError(
-                f"the storyboard would have {size[0]:,} x {size[1]:,} pixels; a side may have {_LONGEST_SIDE:,}, the "
-                f"picture {_MOST_PIXELS:,}: give a recipe with fewer or shorter steps"
+                f"the storyboard would have {size[0]:,} x {size[1]:,} pixels, must have {_LONGEST_SIDE:,} a side and "
+                f"{_MOST_PIXELS:,} in all, or fewer: give a recipe with fewer or shorter steps"
             )
         widest *= 2
 

@@ -106,9 +106,7 @@ def test_a_caption_that_would_be_too_high_gets_a_wider_column(monkeypatch):
     assert "".join(layout.cells[0].lines).replace(" ", "") == "a-b" * 2000
 
 
-@pytest.mark.parametrize(
-    ("captions", "named"), [(["stir"] * 50_000, "65,500"), (["stir", "stir " * 400_000], "step 2")]
-)
+@pytest.mark.parametrize(("captions", "named"), [(["stir"] * 5_000, "65,500"), (["stir", "stir " * 400_000], "step 2")])
 def test_what_no_picture_can_hold_is_refused(captions, named):
     with pytest.raises(InputError, match=named) as error:
         storyboard.arrange(captions, 256, 256)
