@@ -149,6 +149,7 @@ writer.embed(SENTENCES, pictures, Backbone(folder / "backbone"), BLANK, 1, folde
 """
 
 
+@pytest.mark.slow
 def test_counts_of_work_that_begins_anew_are_void_on_every_process(
     tiny_backbone, pictures, tmp_path, monkeypatch, root
 ):
