@@ -36,6 +36,7 @@ EDITS = {
     "recipevis/training/trainer.py": {"train"},
     "recipevis/backbone/hub.py": {"backbone", "package"},  # it also has licences
     "recipevis/backbone/checks.py": {"backbone", "package"},
+    "recipevis/backbone/fit.py": {"backbone", "package"},
     "recipevis/model/latents.py": {"backbone", "train", "package", "baselines", "sample"},  # their scaling
     "recipevis/model/shapes.py": {"train", "baselines", "sample"},
     "recipevis/model/denoiser.py": {"train", "package", "baselines", "sample"},  # how the UNet is called
