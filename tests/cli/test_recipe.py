@@ -48,6 +48,19 @@ PLAIN = {
     "number and dash": f"1 - {PEEL}\n2 - {HEAT}\n3 – {FRY}\n4 - Serve.",
     "number and capital": f"1 {PEEL}\n2 {HEAT}\n3 {FRY}\n4 Serve.",
     "wrapped": "1. Peel the\n   carrots.\n2. Heat some oil\nin a pan.\n3. Fry until soft.\n4. Serve.",
+    "letters": f"a) {PEEL}\nb) {HEAT}\nc) {FRY}\nd) Serve.",
+    "Roman numbers": f"I. {PEEL}\nII. {HEAT}\nIII. {FRY}\nIV. Serve.",
+    "number signs": f"#1 {PEEL}\n#2 {HEAT}\n#3 {FRY}\n#4 Serve.",
+    "square brackets": f"[1] {PEEL}\n[2] {HEAT}\n[3] {FRY}\n[4] Serve.",
+    "spelled numbers": f"Step one: {PEEL}\nStep two: {HEAT}\nStep Three - {FRY}\nStep four: Serve.",
+    "steps of how many": f"Step 1 of 4\n{PEEL}\nStep 2 of 4\n{HEAT}\nStep 3/4: {FRY}\nStep 4 of 4\nServe.",
+    "steps in French": f"Étape 1\n{PEEL}\nÉtape 2\n{HEAT}\nÉtape 3 : {FRY}\nÉtape 4\nServe.",
+    "steps in Japanese": f"手順1 {PEEL}\n手順2 {HEAT}\n手順3 {FRY}\n手順4 Serve.",
+    "circles in one line": f"①{PEEL}②{HEAT}③{FRY}④Serve.",
+    "bold numbers": f"**1.** {PEEL}\n**2.** {HEAT}\n**3.** {FRY}\n**4.** Serve.",
+    "a title": f"Carrot pan\nServes 4\n\n1. {PEEL}\n2. {HEAT}\n3. {FRY}\n4. Serve.",
+    "ingredients before numbers": f"- 4 carrots\n- oil\n\n1) {PEEL}\n2) {HEAT}\n3) {FRY}\n4) Serve.",
+    "rules": f"Pan\n===\nIngredients\n---\n4 carrots\n\nMethod\n------\n{PEEL}\n* * *\n{HEAT}\n____\n{FRY}\n──\nServe.",
     "headings": (
         f"Carrot pan\n\nIngredients:\n4 carrots\n1 tbsp oil\n\nMethod\n{PEEL}\n{HEAT}\n{FRY}\nServe.\n\nNotes\nSalt it."
     ),
@@ -80,6 +93,7 @@ def test_numbers_bullets_tags_and_ingredients_are_no_steps(read, name):
         ["1 egg is beaten", "2 tomatoes are cut", "3 onions too"],
         ["把胡萝卜去皮切片", "🥕🔪👩\u200d🍳 slice the carrots 😋", "پیاز را خرد می\u200cکنیم"],
         ["methods vary", "Notes on salt: add it", "prepare: wash, peel, chop"],
+        ["A) is not the first letter", "i. e. stir"],
         ["[Optional] preheat the oven", "{two} eggs", "name, title"],
     ],
 )
@@ -95,6 +109,8 @@ def test_a_sentence_a_line_stays_as_it_is(read, lines):
             "1. Whisk.\n2. Stir.\nFor the sauce\n1. Melt.\n2. Pour.",
             ["Whisk.", "Stir.", "For the sauce", "Melt.", "Pour."],
         ),
+        ("Preheat the oven.\n1. Whisk.\n2. Stir.", ["Preheat the oven.", "Whisk.", "Stir."]),
+        ("180&deg C, salt &amp pepper, 1&nbsp;l", ["180° C, salt & pepper, 1 l"]),
         ("4. Whisk.\n5. Stir.", ["Whisk.", "Stir."]),
         ("1、把胡萝卜去皮\n2、炒一下", ["把胡萝卜去皮", "炒一下"]),
         ("1. 2 eggs are whisked\n2. 3 onions are cut", ["2 eggs are whisked", "3 onions are cut"]),
@@ -136,6 +152,13 @@ MARKDOWN = {
     ),
     "steps as headings": (
         "# Pan\n## Step 1\nPeel the carrots.\n## Step 2\nHeat some oil in a pan.\n## Step 3\nFry until soft.\n"
+    ),
+    "titles of steps": (
+        "# Pan\n## Step 1: Carrots\n- Peel the carrots.\n## 2. Oil\n- Heat some oil in a pan.\n- Fry until soft.\n"
+    ),
+    "headings that are steps": "# Pan\n## 1. Peel the carrots.\nHeat some oil in a pan.\n## 2. Fry until soft.\n",
+    "links of a note book": (
+        "## Method\n1. Peel the [[carrot|carrots]].\n2. Heat some [[oil]] in a pan.\n3. Fry until soft.\n"
     ),
     "lists in lists": "1. Peel the carrots.\n   - Heat some oil in a pan.\n2. Fry until soft.\n",
     "ingredients, then text": (
@@ -231,6 +254,11 @@ def test_json_is_known_without_its_name(read):
     assert read("\n".join(json.dumps(entry) for entry in SCHEMA["in a list"]), "recipe.jsonl") == THREE
 
 
+def test_line_ends_inside_the_texts_of_json(read):
+    given = json.dumps(recipe("|".join(THREE))).replace("|", "\r\n")
+    assert read(given, "recipe.json") == THREE
+
+
 def test_a_step_of_several_lines_is_one_step(read):
     given = recipe([step("Peel<br>the carrots."), step("Heat &amp; stir\nit.\u2028Now.")])
     assert read(json.dumps(given)) == ["Peel the carrots.", "Heat & stir it. Now."]
@@ -300,6 +328,11 @@ REFUSED = {
     "number.json": ("3", "Recipe"),
     "nothing.json": (json.dumps(recipe([])), "recipeInstructions"),
     "several.json": (json.dumps([recipe(["Peel."], name="Pan A"), recipe(["Fry."], name="Pan B")]), "Pan A, Pan B"),
+    "addresses.txt": ("https://example.com/pan\nhttps://example.com/pot\n", "address"),
+    "address.json": (json.dumps(recipe("https://example.com/pan")), "address"),
+    "pan.cook": ("Peel the @carrots{4}.\n", "Cooklang"),
+    "pan.srt": ("1\n00:00:01,000 --> 00:00:02,500\nPeel.\n", "subtitles"),
+    "subtitles.txt": ("WEBVTT\n\n00:01.000 --> 00:02.000\nPeel.\n", "subtitles"),
     "surrogate.json": (json.dumps(recipe(["Fry \ud800 it."])), "step 1"),
     "nan.json": ("NaN", "Recipe"),
 }

@@ -32,6 +32,9 @@ _SUFFIXES = {
     ".xml": "an XML file",
     ".yaml": "a YAML file",
     ".yml": "a YAML file",
+    ".cook": "a Cooklang recipe",
+    ".srt": "a file of subtitles",
+    ".vtt": "a file of subtitles",
 }
 _BYTE_ORDER_MARKS = (  # UTF-32's begins with UTF-16's, so it comes first
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -72,6 +75,8 @@ def read_recipe(path: Path) -> list[str]:
         raise InputError(f"{path}: {error}") from error
     if not steps:
         raise InputError(f"{path}: {'has no steps' if content.strip() else 'empty'}; write one sentence a line")
+    if all(re.fullmatch(r"https?://\S+", step) for step in steps):
+        raise InputError(f"{path}: is only an address; {_ADVICE}")
     for number, step in enumerate(steps, start=1):
         if letter := forbidden(step):
             raise InputError(f"{path}: step {number} contains the character {letter!r}, which is not text; remove it")
@@ -130,8 +135,8 @@ def _other_kind(path: Path, content: str) -> str:
         return "an XML file"
     if _is_table(content):
         return "a table"
-    if re.fullmatch(r"\s*https?://\S+\s*", content):
-        return "only an address"
+    if re.match(r"\s*WEBVTT\b|\s*1\s+\d\d:\d\d:\d\d[,.]\d+ --> ", content):
+        return "a file of subtitles"
     return ""
 
 

@@ -16,8 +16,9 @@ _FRONT_MATTER = re.compile(
     r"\ufeff?\s*(?:---[ \t]*\n.*?\n(?:---|\.\.\.)|\+\+\+[ \t]*\n.*?\n\+\+\+)[ \t]*(?:\n|$)", re.S
 )
 _KEY = re.compile(r"^\s*[\w-]+\s*[:=]", re.M)
-_SIGN = re.compile(r"^(?: {0,3}#{1,6} +\S| {0,3}(?:```|~~~)|\[[^\]]+\]: |!\[[^\]]*\]\()", re.M)
+_SIGN = re.compile(r"^(?: {0,3}#{1,6} +\S| {0,3}(?:```|~~~)|\[[^\]]+\]: |!\[[^\]]*\]\()|\*\*\w[^*\n]*\*\*", re.M)
 _TASK = re.compile(r"^\[[ xX]\]\s+")
+_WIKI_LINK = re.compile(r"!?\[\[(?:[^\[\]|]*\|)?([^\[\]|]+)\]\]")  # of Obsidian and other note books
 _SENTENCE_END = re.compile(r"[.!?:…。！？][)\"'”’]*$")
 _NUMBERED_HEADING = re.compile(r"(?:step\s*)?\d{1,3}\s*[.):–—-]\s*\S", re.I)
 
@@ -31,9 +32,9 @@ def is_markdown(content: str, suffix: str) -> bool:
 def steps(content: str) -> list[str]:
     """The steps of a recipe in Markdown: the items of its list of steps, or the lines under the method's heading."""
     content = "\n".join(lines(content))
-    content = content[_front_matter(content) :].lstrip("\ufeff")
+    content = _WIKI_LINK.sub(r"\1", content[_front_matter(content) :].lstrip("\ufeff"))
     parser = MarkdownIt("commonmark", {"html": True}).enable("table")
-    blocks = list(_blocks(SyntaxTreeNode(parser.parse(content))))
+    blocks = _without_titles(list(_blocks(SyntaxTreeNode(parser.parse(content)))))
     if any(block.kind != "line" for block in blocks):
         blocks = _unwrapped(sections.method(blocks))
     return text.without_numbers([block.text for block in blocks])
@@ -63,10 +64,23 @@ def _blocks(node: SyntaxTreeNode, paragraph: Iterator[int] | None = None) -> Ite
 
 def _heading(content: str, level: int) -> Iterator[Block]:
     title = clean(" ".join(text.flat_lines(content)))
-    if _NUMBERED_HEADING.match(title):  # a step of its own
-        yield Block("line", title)
+    if _NUMBERED_HEADING.match(title):  # a step of its own, if no text stands below it
+        yield Block("line", title, level)
     else:
         yield Block("heading", title, level)
+
+
+def _without_titles(blocks: list[Block]) -> list[Block]:
+    """Without numbered headings, `Step 1: Peeling`, that are only the title of the text below them."""
+    return [
+        block
+        for block, below in zip(blocks, [*blocks[1:], Block("heading", "")], strict=True)
+        if not block.level
+        or block.kind == "heading"
+        or below.level
+        or below.kind == "heading"
+        or _SENTENCE_END.search(block.text)
+    ]
 
 
 def _items(node: SyntaxTreeNode, kind: str = "") -> Iterator[Block]:

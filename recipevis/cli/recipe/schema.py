@@ -54,7 +54,7 @@ def steps(content: str) -> list[str]:
 def _parsed(content: str) -> Any:
     content = content.strip("\ufeff \t\r\n")
     try:
-        return json.loads(content)
+        return json.loads(content, strict=False)  # plugins of web sites write line ends inside texts
     except ValueError as error:
         try:  # one object a line
             return [json.loads(line) for line in lines(content) if line.strip()]

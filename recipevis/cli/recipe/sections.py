@@ -31,7 +31,7 @@ class Block:
     Attributes:
         kind: a heading, an item of a numbered or of another list, or a line of text.
         text: without its marks.
-        level: of a heading, 1 to 7.
+        level: of a heading, 1 to 7; of a numbered heading that is a step, too.
         paragraph: number of the paragraph; an empty line ends it.
         indented: whether the line begins with a space.
     """

@@ -18,17 +18,31 @@ _OTHER_TAGS += "small|source|span|strike|strong|sub|sup|time|tt|u|var|wbr"
 _HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.I | re.S)
 _LINE_TAG = re.compile(rf"</?(?:{_LINE_TAGS})(?:\s[^<>]*)?/?>", re.I)
 _OTHER_TAG = re.compile(rf"</?(?:{_OTHER_TAGS})(?:\s[^<>]*)?/?>", re.I)
-_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});")
+_ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});|&(?:amp|deg|frac(?:12|14|34)|nbsp|quot)\b")
 _JOINT = re.compile(r"(?<=[.!?…。！？])[ \t]*\ufeff")  # where one file ends and the next begins
 
 _BULLETS = "•◦▪▫‣⁃∙●○■□▢☐☑☒✓✔➢➤►▸·"
 _BULLET = re.compile(rf"(?:[-*+–—]\s+|[{_BULLETS}]\s*)(?:\[[ xX]?\]\s*)?|\[[ xX]\]\s+")
-_STEP = re.compile(r"step\s*[#№]?\s*(\d{1,3})\s*(?:[.):–—-]+\s*|$)", re.I)
-_NUMBER = re.compile(r"[(（]?(\d{1,3})\s?(?:[.):]+|[、．）：]+)(?:\s+|(?=[^\W\d_])|$)")
-_KEYCAP = re.compile(r"(\d)\ufe0f?\u20e3\s*")
-_DASHED = re.compile(r"(\d{1,3})\s*[-–—]\s+")
+_RULE = re.compile(r"[\s\-=_*~#+.•·─━═—–]{2,}")
+_NAMES = ("one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
+_STEP_WORD = "step|schritt|étape|etape|paso|passo|etapa|stap|steg|krok|шаг"
+_STEP = re.compile(
+    rf"(?:{_STEP_WORD})\s*[#№]?\s*(\d{{1,3}}|{'|'.join(_NAMES)})\s*(?:(?:of|/)\s*\d{{1,3}}\s*)?(?:[.):：–—-]+\s*|$)"
+    r"|(?:步骤|步驟|手順)\s*(\d{1,3})[\s.):：、．]*",
+    re.I,
+)
+_NUMBER = re.compile(r"[(（\[]?(\d{1,3})\s?(?:[.):\]]+|[、．）：]+)(?:\s+|(?=[^\W\d_])|$)")
+_KEYCAP = re.compile(r"((?:\d\ufe0f?\u20e3)+|🔟)\s*")
 _BARE = re.compile(r"[(#]?(\d{1,3})[.):]*")
 _CAPITAL = re.compile(r"(\d{1,3})\s+(?=[^\W\d_])")
+_WEAK = (  # what may be a quantity or a word
+    _BARE,
+    re.compile(r"(\d{1,3})\s*[-–—]\s+"),
+    re.compile(r"#(\d{1,3})[.):]*\s+"),
+    re.compile(r"\(?([a-z])[.)]\s+", re.I),
+    re.compile(r"\(?([ivx]{1,5})[.)]\s+", re.I),
+    _CAPITAL,
+)
 _SENTENCE_END = re.compile(r"[.!?:…。！？][)\"'”’]*$")
 
 
@@ -49,7 +63,7 @@ def steps(content: str) -> list[str]:
     paragraph = 0
     for line in lines(without_html(_JOINT.sub("\n", content))):
         cleaned = clean(line)
-        if not cleaned:
+        if not cleaned or _RULE.fullmatch(cleaned):
             paragraph += 1
             continue
         rows += [replace(block, indented=line[:1].isspace()) for block in sections.with_heading(cleaned, paragraph)]
@@ -84,7 +98,7 @@ def _steps(blocks: list[Block]) -> list[str]:
     rows = _numbered(_split_numbers(rows))
     if not any(row.number is not None for row in rows):
         rows = _weakly_numbered(rows)
-    return [text for row in _joined(rows) if (text := clean(row.text))]
+    return [text for row in _joined(_without_title(rows)) if (text := clean(row.text))]
 
 
 def _split_bullets(row: _Line) -> list[_Line]:
@@ -101,10 +115,25 @@ def _strong_number(text: str) -> tuple[int, str] | None:
     """The number that a line begins with, and the rest; only a number that counts by its marks: `1.`, `Step 3:`."""
     for pattern in (_STEP, _NUMBER, _KEYCAP):
         if found := pattern.match(text):
-            return int(found[1]), text[found.end() :]
+            return _number(found[found.lastindex or 1]), text[found.end() :]
     if text and unicodedata.category(text[0]) == "No" and "①" <= text[0] <= "⓿":
         return int(unicodedata.numeric(text[0])), text[1:].lstrip()
     return None
+
+
+def _number(text: str) -> int:
+    """The value of `3`, `three`, `c`, `iii` or of a keycap."""
+    name = text.lower()
+    if name in _NAMES:
+        return _NAMES.index(name) + 1
+    if text == "🔟":
+        return 10
+    if digits := "".join(letter for letter in text if letter.isdigit()):
+        return int(digits)
+    if set(name) <= set("ivx") and name != "":
+        values = [{"i": 1, "v": 5, "x": 10}[letter] for letter in name]
+        return sum(-a if a < b else a for a, b in zip(values, [*values[1:], 0], strict=True))
+    return ord(name) - ord("a") + 1
 
 
 def _split_numbers(rows: list[_Line]) -> list[_Line]:
@@ -134,7 +163,10 @@ def _later(found: list[tuple[int, str] | None]) -> list[int | None]:
 def _following(text: str, number: int) -> re.Match | None:
     """Where this number begins a step inside a line: after a sentence or a space, with a mark, before a letter."""
     begins = r"(?:(?<=[\s.!?;,…)\]\"'”’])|(?<=[。！？；]))(?<!\d\.)"
-    return re.compile(rf"{begins}(?:step\s*)?{number}\s?[.):、．]\s*(?=[^\W\d_])", re.I).search(text, 1)
+    mark = rf"(?:(?:{_STEP_WORD})\s*)?{number}\s?[.):、．]"
+    if number <= 20:
+        mark = rf"(?:{mark}|{chr(ord('①') + number - 1)})"
+    return re.compile(rf"{begins}{mark}\s*(?=[^\W\d_])", re.I).search(text, 1)
 
 
 def _numbered(rows: list[_Line]) -> list[_Line]:
@@ -153,11 +185,11 @@ def _numbered(rows: list[_Line]) -> list[_Line]:
 
 
 def _weakly_numbered(rows: list[_Line]) -> list[_Line]:
-    """Remove numbers that may be quantities, if they run from 1 without a gap: `1`, `1 - Peel`, `1 Peel`."""
-    for pattern in (_BARE, _DASHED, _CAPITAL):
+    """Remove numbers that may be quantities or words, if they run from 1 without a gap: `1`, `1 - Peel`, `a) Peel`."""
+    for pattern in _WEAK:
         match = pattern.fullmatch if pattern is _BARE else pattern.match
         found = [match(row.text) for row in rows]
-        numbers = [int(begins[1]) for begins in found if begins]
+        numbers = [_number(begins[1]) for begins in found if begins]
         if not rows or not found[0] or numbers != list(range(1, len(numbers) + 1)):
             continue
         if len(numbers) < (1 if pattern is _BARE and len(rows) > 1 else 2):
@@ -167,10 +199,22 @@ def _weakly_numbered(rows: list[_Line]) -> list[_Line]:
         ):
             continue
         return [
-            replace(row, text=row.text[begins.end() :], number=int(begins[1]), listed=True) if begins else row
+            replace(row, text=row.text[begins.end() :], number=number, listed=True)
+            if begins and (number := _number(begins[1]))
+            else row
             for begins, row in zip(found, rows, strict=True)
         ]
     return rows
+
+
+def _without_title(rows: list[_Line]) -> list[_Line]:
+    """Without what stands before number 1 of a list and is no sentence: a title, `Serves 4`, the ingredients."""
+    if sum(row.number is not None for row in rows) < 2:
+        return rows
+    first = next(index for index, row in enumerate(rows) if row.number is not None)
+    if rows[first].number != 1:
+        return rows
+    return [row for index, row in enumerate(rows) if index >= first or row.text.endswith((".", "!", "?", "。"))]
 
 
 def _joined(rows: list[_Line]) -> list[_Line]:
