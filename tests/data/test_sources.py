@@ -155,6 +155,8 @@ def lay(tmp_path):
         ("GLd3aX16zBg", "GLd3aX16zBg.mp4.mkv"),
         ("GLd3aX16zBg", "GLd3aX16zBg.MP4.MKV"),
         ("GLd3aX16zBg", "GLd3aX16zBg.f137.mp4"),
+        ("GLd3aX16zBg", "A soup [the best] [GLd3aX16zBg].mp4"),
+        ("-Ld3aX16zB_", "A soup [-Ld3aX16zB_].f137.mp4"),
         ("GLd3aX16zBg", "GLd3aX16zBg.f299-drc.webm.mkv"),
         ("GLd3aX16zBg", "GLd3aX16zBg.720p.mp4"),
         ("-abcDEF1234", "113/-abcDEF1234.MP4"),

@@ -23,6 +23,7 @@ _STREAMS = ".rm .rmvb .dv .ivf .y4m .nut .m1v .m2v .h264 .264 .h265 .265 .hevc"
 _VIDEOS = frozenset(f"{_CONTAINERS} {_STREAMS}".split())
 # What may stand between an id and the ending, beside another ending: yt-dlp's code of a format, lines of the picture.
 _BETWEEN = re.compile(r"f\d[\w-]*|f(hls|dash|http)[\w-]*|\d{3,4}p\d*", re.IGNORECASE)
+_TITLED = re.compile(r".+ \[([\w-]+)\]", re.ASCII)  # yt-dlp's own names of files: `Title [ID].mp4`
 _NAMED = 5  # a message names at most so many files
 
 
@@ -45,8 +46,9 @@ class Local(Source):
 
     Args:
         videos: holds `<video id>.<any extension>`; another extension or yt-dlp's code of a format may stand between
-            (`<video id>.mp4.mkv`, `<video id>.f137.mp4`). Of several files for one id, the first that opens is taken:
-            usual extensions of videos before others, then those with nothing between, then by path.
+            (`<video id>.mp4.mkv`, `<video id>.f137.mp4`), and a title before the id in brackets. Of several files for
+            one id, the first that opens is taken: usual extensions of videos before others, then those with nothing
+            between, then by path.
 
     Raises:
         InputError: no such folder, or it can't be read.
@@ -163,7 +165,8 @@ def _search(folder: Path) -> _Listing:
 def _ids(name: str) -> list[str]:
     """The ids of which a file may be the video, the longest first; none if its ending is no video's.
 
-    `a.b.mp4` belongs to the id `a.b`, never to `a`; `a.mp4.mkv` to `a.mp4` or to `a`.
+    `a.b.mp4` belongs to the id `a.b`, never to `a`; `a.mp4.mkv` to `a.mp4` or to `a`;
+    `Soup [a].mp4` to `Soup [a]` or to `a`.
     """
     *parts, ending = name.split(".")
     ending = f".{ending.lower()}"
@@ -173,6 +176,8 @@ def _ids(name: str) -> list[str]:
     while len(parts) > 1 and (f".{parts[-1].lower()}" in _VIDEOS or _BETWEEN.fullmatch(parts[-1])):
         parts.pop()
         ids.append(".".join(parts))
+    if titled := _TITLED.fullmatch(ids[-1]):
+        ids.append(titled[1])
     return ids
 
 
