@@ -5,7 +5,7 @@ Functions of the library take the values that they need by name, never the whole
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WrapValidator, model_validator
 from pydantic_core import PydanticCustomError
@@ -58,6 +58,18 @@ class Section(BaseModel):
     @classmethod
     def _empty_text_is_no_value(cls, values: Any) -> Any:
         return _without_empty_texts(values)
+
+    @model_validator(mode="after")
+    def _none_is_not_written_as_a_word(self) -> "Section":
+        for key, field in type(self).model_fields.items():
+            value = getattr(self, key)
+            if (
+                type(None) in get_args(field.annotation)
+                and str(value).lower() in ("none", "null")
+                and value is not None
+            ):
+                raise ValueError(f"{key} = {value!r}: leave the value empty, which means none")
+        return self
 
 
 class KitchenConfig(Section):

@@ -111,6 +111,8 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"frames__pixels": 100}, ["frames.pixels", "100", "8"]),
         ({"frames__pixels": 64.0}, ["frames.pixels", "64.0", "integer"]),
         ({"frames__blank": "grey"}, ["frames.blank", "'grey'", "'white'", "'black'"]),
+        ({"evaluate__encoder": "none"}, ["evaluate.encoder", "'none'", "empty"]),
+        ({"dataset__videos_dir": "NULL"}, ["dataset.videos_dir", "'NULL'", "empty"]),
         ({"backbone__source": "folder"}, ["backbone.folder", "empty", "'folder'"]),
         ({"backbone__clip__revision": "main"}, ["backbone.clip.revision", "'main'", "[0-9a-f]{40}"]),
         ({"backbone__random": "large"}, ["backbone.random", "'large'", "tiny", "stable-diffusion-v1-4"]),
