@@ -62,12 +62,8 @@ class Section(BaseModel):
     @model_validator(mode="after")
     def _none_is_not_written_as_a_word(self) -> "Section":
         for key, field in type(self).model_fields.items():
-            value = getattr(self, key)
-            if (
-                type(None) in get_args(field.annotation)
-                and str(value).lower() in ("none", "null")
-                and value is not None
-            ):
+            value, optional = getattr(self, key), type(None) in get_args(field.annotation)
+            if optional and isinstance(value, str) and value.lower() in ("none", "null"):
                 raise ValueError(f"{key} = {value!r}: leave the value empty, which means none")
         return self
 
