@@ -14,6 +14,7 @@ from recipevis import arithmetic
 arithmetic.fix()
 os.environ["HF_HUB_OFFLINE"] = "1"
 os.environ["MPLBACKEND"] = "Agg"
+os.environ["DVC_NO_ANALYTICS"] = "1"  # in repositories that tests make, without the project's settings
 
 ROOT = Path(__file__).resolve().parent.parent
 
