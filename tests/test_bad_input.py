@@ -445,6 +445,15 @@ CASES = {
         content={"recipe.txt": "stir\n" * 20_000},
         networks="model",
     ),
+    "storyboard: guidance is no number": Case(
+        (*GENERATE, "--guidance", "nan"), ("--guidance", "nan"), content={"recipe.txt": "chop\n"}, networks="model"
+    ),
+    "storyboard: endless image guidance": Case(
+        (*GENERATE, "--image-guidance", "inf"),
+        ("--image-guidance",),
+        content={"recipe.txt": "chop\n"},
+        networks="model",
+    ),
     "export: nothing to export": Case(("recipevis", "export", "out"), ("data/triplets.csv",)),
     "export: no triplets": Case(("recipevis", "export", "out"), ("triplets",), content={"data/triplets.csv": TRIPLETS}),
     "export: a folder with files": Case(

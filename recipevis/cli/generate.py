@@ -1,5 +1,6 @@
 """`recipevis generate`: a storyboard of a recipe."""
 
+import math
 import os
 import sys
 import tempfile
@@ -39,6 +40,9 @@ def generate(
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
 ) -> None:
     """Generate an image for each step of a recipe, and save them with their sentences as one picture."""
+    for option, scale in (("--guidance", guidance), ("--image-guidance", image_guidance)):
+        if scale is not None and not 0 <= scale < math.inf:
+            raise InputError(f"{option} {scale}: must be a number of at least 0")
     sentences = read_recipe(recipe)
     if dry_run:
         _show(sentences)

@@ -3,6 +3,8 @@
 from importlib import import_module
 from typing import TypeVar
 
+from recipevis.errors import InputError
+
 Base = TypeVar("Base")
 
 
@@ -10,11 +12,14 @@ def class_in(module: str, base: type[Base]) -> type[Base]:
     """The one subclass of `base` that a module defines; imported ones don't count.
 
     Raises:
-        ValueError: the module defines none, or more than one.
+        InputError: the module defines none, or more than one.
     """
-    (found,) = (
+    found = [
         value
         for value in vars(import_module(module)).values()
         if isinstance(value, type) and issubclass(value, base) and value.__module__ == module
-    )
-    return found
+    ]
+    if len(found) != 1:
+        file = f"{module.replace('.', '/')}.py"
+        raise InputError(f"{file}: defines {len(found)} subclasses of {base.__name__}; must be 1")
+    return found[0]

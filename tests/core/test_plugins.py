@@ -6,6 +6,7 @@ from types import ModuleType
 import pytest
 
 from recipevis.core.plugins import class_in
+from recipevis.errors import InputError
 
 
 class Shape:
@@ -28,5 +29,5 @@ def test_the_modules_own_subclass_is_found(monkeypatch):
 
 @pytest.mark.parametrize("own", [(), ("Square", "Circle")])
 def test_none_and_several_are_refused(monkeypatch, own):
-    with pytest.raises(ValueError, match="unpack"):
+    with pytest.raises(InputError, match=r"made\.py"):
         class_in(module(monkeypatch, *own), Shape)
