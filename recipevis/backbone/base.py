@@ -18,6 +18,19 @@ from recipevis.core.plugins import class_in
 from recipevis.errors import InputError, RecipeVisError
 
 DIFFUSION_PARTS = ("tokenizer", "text_encoder", "vae", "unet", "scheduler")
+# `model_index.json`: diffusers and other trainers open a backbone as a Stable Diffusion.
+_PIPELINE = {
+    "_class_name": "StableDiffusionPipeline",
+    "feature_extractor": [None, None],
+    "image_encoder": [None, None],
+    "requires_safety_checker": False,
+    "safety_checker": [None, None],
+    "scheduler": ["diffusers", "DDPMScheduler"],
+    "text_encoder": ["transformers", "CLIPTextModel"],
+    "tokenizer": ["transformers", "CLIPTokenizer"],
+    "unet": ["diffusers", "UNet2DConditionModel"],
+    "vae": ["diffusers", "AutoencoderKL"],
+}
 
 
 class Licences(NamedTuple):
@@ -113,6 +126,7 @@ def make(settings: BackboneConfig, target: Path, pixels: int = 256) -> None:
         text = str(error).replace(str(target / "clip"), clip).replace(str(target), diffusion)
         raise type(error)(text) from error
     files.write_json(target / "backbone.json", source.origin())
+    files.write_json(target / "model_index.json", _PIPELINE)
 
 
 def parts_of(diffusion: Path, clip: Path) -> dict[str, Path]:
@@ -146,6 +160,7 @@ def _copy(folders: Mapping[str, tuple[Path, Path]]) -> None:
                 shutil.copyfile(source / name, target / new)
             except PermissionError as error:
                 raise InputError(f"{source / name}: may not be read; change its permissions") from error
+        weights.widen(target)
         if index:
             files.write_json(target / chosen.index, index)
         if chosen and chosen.variant:

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 from safetensors import SafetensorError, safe_open
 
+from recipevis.core import files
 from recipevis.errors import InputError
 
 _VARIANTS = ("fp16", "bf16")  # of `save_pretrained(variant=...)`
@@ -175,6 +176,29 @@ def plan(part: str, folder: Path) -> Plan:
     if index:
         index["weight_map"] = {weight: chosen.plain(name) for weight, name in index["weight_map"].items()}
     return Plan(chosen, copied, index)
+
+
+def widen(folder: Path) -> None:
+    """Rewrite a part's half-precision weights in fp32, and say so in its configuration.
+
+    Every network is trained and run in fp32 anyway. Other libraries load the precision that a part was saved in, and
+    fail where one part is in fp16 and another in fp32.
+    """
+    from safetensors.torch import load_file, save_file  # imports torch
+
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="numpy") as file:
+            kinds = {file.get_slice(name).get_dtype() for name in file.keys()}  # noqa: SIM118
+            about = file.metadata()
+        if kinds & {"F16", "BF16"}:
+            tensors = load_file(path)
+            wide = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+            save_file(wide, path, metadata=about)
+    configuration = folder / "config.json"
+    if configuration.exists():
+        settings = json.loads(configuration.read_text(encoding="utf-8"))
+        if changed := {key: "float32" for key in ("dtype", "torch_dtype") if key in settings}:
+            files.write_json(configuration, settings | changed)
 
 
 def _index(path: Path) -> dict:
