@@ -55,7 +55,7 @@ kitchen-backbone: setup ## pretrain the toy kitchen's networks, up to 90 minutes
 	python -m scripts.pretrain_kitchen
 
 clean: ## remove outputs, build/ and caches of tools; DVC's cache, .venv and RECIPEVIS_HOME stay
-	rm -rf data models samples reports logs .pytest_cache .ruff_cache build
+	rm -rf data models samples scores reports logs .pytest_cache .ruff_cache build
 	find recipevis stages scripts benchmarks tests -name __pycache__ -prune -exec rm -rf {} +
 
 INSTALL = .venv/bin/python -m pip install --quiet --disable-pip-version-check --no-compile -c constraints.txt

@@ -4,25 +4,22 @@ from pathlib import Path
 
 from recipevis.config import Config
 from recipevis.core.devices import device
-from recipevis.data.tables.recipes import read_recipes
-from recipevis.data.tables.triplets import read_triplets
+from recipevis.data.tables.samples import UNTOUCHED_BACKBONE, VAE_ROUND_TRIP, read_samples
 from recipevis.model.networks import Backbone
-from recipevis.sampling import rollout
+from recipevis.sampling.baselines import generate_baselines, untouched_backbone
+from recipevis.sampling.rollout import Sampler
 from stages import publish, run, work_folder
 
 
 def main(config: Config) -> None:
     """Generate in the work folder, then publish."""
-    sample = config.sample
-    plan = rollout.plan(
-        read_recipes(Path("data/annotations.json")), read_triplets(Path("data/triplets.csv")), sample.recipes
-    )
+    sample, plan = config.sample, read_samples(Path("samples/samples.csv"))
     with work_folder("baselines") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
-        pipeline = rollout.untouched_backbone(backbone, config.frames.pixels, config.frames.blank)
-        sampler = rollout.Sampler(pipeline, config.seed, sample.steps, sample.guidance)
-        rollout.generate_baselines(plan, sampler, sample.batch_size, work)
-        for name in ("untouched_backbone", "vae_round_trip"):
+        pipeline = untouched_backbone(backbone, config.frames.pixels, config.frames.blank)
+        sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance)
+        generate_baselines(plan, sampler, sample.batch_size, work)
+        for name in (UNTOUCHED_BACKBONE, VAE_ROUND_TRIP):
             publish("baselines", work / name, Path("samples") / name)
 
 

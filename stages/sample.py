@@ -1,12 +1,10 @@
-"""Generate the validation recipes with the trained model: autoregressively, teacher-forced, from a wrong image."""
+"""Generate the validation recipes with the trained model: autoregressively, teacher-forced, and for the controls."""
 
 from pathlib import Path
 
 from recipevis.config import Config
-from recipevis.core import files
 from recipevis.core.devices import device
-from recipevis.data.tables.recipes import read_recipes
-from recipevis.data.tables.triplets import read_triplets
+from recipevis.data.tables.samples import OF_MODEL, read_samples
 from recipevis.model.networks import Backbone
 from recipevis.sampling import rollout
 from recipevis.sampling.pipeline import assemble, load_trained
@@ -15,10 +13,7 @@ from stages import publish, run, work_folder
 
 def main(config: Config) -> None:
     """Generate in the work folder, then publish."""
-    sample = config.sample
-    plan = rollout.plan(
-        read_recipes(Path("data/annotations.json")), read_triplets(Path("data/triplets.csv")), sample.recipes
-    )
+    sample, plan = config.sample, read_samples(Path("samples/samples.csv"))
     with work_folder("sample") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
         trained = load_trained(Path("models/trained"))
@@ -26,8 +21,7 @@ def main(config: Config) -> None:
         pipeline.set_progress_bar_config(disable=True)
         sampler = rollout.Sampler(pipeline, config.seed, sample.steps, sample.guidance, sample.image_guidance)
         rollout.generate_with_model(plan, sampler, sample.batch_size, work)
-        files.write_text(work / "samples.csv", plan.to_csv(index=False, lineterminator="\n"))
-        for name in ("autoregressive", "teacher_forced", "wrong_previous", "samples.csv"):
+        for name in OF_MODEL:
             publish("sample", work / name, Path("samples") / name)
 
 

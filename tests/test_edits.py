@@ -12,8 +12,10 @@ from dvc.repo import Repo
 EDITS = {
     "recipevis/data/annotations.py": {"annotations"},  # the JSON parser
     "recipevis/data/sentences.py": {"annotations"},  # how text is cleaned
-    "recipevis/kitchen/recipes.py": {"annotations", "download"},  # the kitchen's recipes
-    "recipevis/kitchen/drawing/food.py": {"download"},
+    "recipevis/kitchen/recipes.py": {"annotations", "download", "scenes"},  # the kitchen's recipes
+    "recipevis/kitchen/drawing/food.py": {"download", "scenes"},
+    "recipevis/kitchen/truth.py": {"scenes"},
+    "recipevis/evaluation/scene.py": {"reference", "evaluate", "report"},
     "recipevis/data/sources/kitchen.py": {
         "annotations",
         "download",
@@ -37,14 +39,19 @@ EDITS = {
     "recipevis/backbone/hub.py": {"backbone", "package"},  # it also has licences
     "recipevis/backbone/checks.py": {"backbone", "package"},
     "recipevis/backbone/fit.py": {"backbone", "package"},
-    "recipevis/model/latents.py": {"backbone", "train", "package", "baselines", "sample"},  # their scaling
-    "recipevis/model/shapes.py": {"train", "baselines", "sample"},
-    "recipevis/model/denoiser.py": {"train", "package", "baselines", "sample"},  # how the UNet is called
-    "recipevis/sampling/pipeline.py": {"package", "baselines", "sample"},  # the sampling loop
-    "recipevis/sampling/guidance.py": {"baselines", "sample"},
-    "recipevis/sampling/rollout.py": {"baselines", "sample"},
-    "recipevis/evaluation/metrics.py": {"evaluate", "report"},
-    "recipevis/evaluation/intervals.py": {"evaluate"},
+    "recipevis/model/latents.py": {"backbone", "train", "package", "baselines", "native", "sample"},  # their scaling
+    "recipevis/model/shapes.py": {"train", "baselines", "native"},
+    "recipevis/model/denoiser.py": {"train", "package", "baselines", "native", "sample"},  # how the UNet is called
+    "recipevis/sampling/pipeline.py": {"package", "baselines", "native", "sample"},  # the sampling loop
+    "recipevis/sampling/guidance.py": {"baselines", "native", "sample"},
+    "recipevis/sampling/rollout.py": {"baselines", "native", "sample"},
+    "recipevis/sampling/baselines.py": {"baselines", "native"},
+    "recipevis/sampling/plan.py": {"plan"},
+    "recipevis/evaluation/baselines.py": {"reference"},  # a baseline made of frames: nothing is generated again
+    "recipevis/evaluation/scores.py": {"reference", "evaluate"},
+    "recipevis/evaluation/metrics.py": {"reference", "evaluate", "report"},
+    "recipevis/evaluation/summary.py": {"evaluate"},
+    "recipevis/evaluation/intervals.py": {"reference", "evaluate"},
     "recipevis/report/page.html": {"report"},
     "recipevis/report/history.py": {"report"},
     "recipevis/report/model_card.py": {"package", "report"},

@@ -40,19 +40,35 @@ STAGE_EXEMPT = {
         "recipevis.sampling.guidance",
         "recipevis.randomness",
     ],
-    # Only whether the backbone is untrained is read.
-    "report": ["recipevis.backbone"],
+    # Only whether the backbone is untrained, and the metrics' labels, are read.
+    "report": [
+        "recipevis.backbone",
+        "recipevis.data.tables.scenes",
+        "recipevis.evaluation.distances",
+        "recipevis.evaluation.sequences",
+        "recipevis.evaluation.similarity",
+    ],
 }
-STAGE_EXEMPT_KEYS = {"frames": {"dataset.source", "dataset.videos_dir", "dataset.url", "download.format"}}
+STAGE_EXEMPT_KEYS = {
+    "download": {"dataset.seed"},  # what comes of it is data/annotations.json
+    "frames": {"dataset.seed", "dataset.source", "dataset.videos_dir", "dataset.url", "download.format"},
+}
 REPORTING = {"report", "package"}  # for all other stages `recipevis.report` is exempt: it shows results
-COMPUTING = {"embed", "train", "baselines", "sample", "evaluate"}  # `recipevis.arithmetic` sets their CPU threads
+COMPUTING = {
+    "embed",
+    "train",
+    "baselines",
+    "native",
+    "sample",
+    "reference",
+    "evaluate",
+}  # `recipevis.arithmetic` sets their CPU threads
 
 # Keys that no stage but `annotations` lists, each with its reason.
 EXEMPT_KEYS = {
     "device": "says how, not what",
     "dataset.annotations": "annotations reads it; what comes of it is data/annotations.json",
     "dataset.limit": "annotations reads it; what comes of it is data/annotations.json",
-    "dataset.seed": "annotations reads it; what comes of it is data/annotations.json",
     "dataset.kitchen.training_videos": "annotations reads it; what comes of it is data/annotations.json",
     "dataset.kitchen.validation_videos": "annotations reads it; what comes of it is data/annotations.json",
     "download.retries": "says how, not what",

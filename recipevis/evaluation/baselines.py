@@ -1,10 +1,6 @@
-"""The images that are scored against one step's ground truth: generated ones, and baselines made from frames.
+"""Baselines that are made of frames, without a network: each is a function from a step to an image."""
 
-`rows` lists them by name.
-"""
-
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,10 +8,12 @@ import pandas as pd
 
 from recipevis import images
 from recipevis.core.progress import track
-from recipevis.data.tables.samples import SETS, WRONG_PREVIOUS
+from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError
-from recipevis.evaluation.rows import COPY_PREVIOUS, MEAN_IMAGE, OTHER_RECIPE
-from recipevis.sampling.controls import other_recipe
+from recipevis.evaluation.reference import read_image
+from recipevis.evaluation.rows import COPY_PREVIOUS, MEAN_IMAGE, NEAREST_TRAINING, OTHER_RECIPE
+
+_BLOCK = 512  # steps compared with the training steps at once
 
 
 def mean_image(paths: Sequence[str]) -> np.ndarray:
@@ -31,49 +29,64 @@ def mean_image(paths: Sequence[str]) -> np.ndarray:
         raise InputError("data/triplets.csv: has no training triplets, so there is no mean image to compare with")
     total = 0
     for path in track(paths, "mean image", len(paths)):
-        total = total + read_image(Path(path)).astype(np.int64)
+        total = total + read_image(path).astype(np.int64)
     return np.rint(total / len(paths)).astype(np.uint8)
 
 
-def compared_images(
-    sample: Any, samples: pd.DataFrame, folder: Path, mean: np.ndarray, blank: str, seed: int
-) -> dict[str, np.ndarray]:
-    """The images that are scored against one step's ground truth, by the name of their set.
+def nearest_training(samples: pd.DataFrame, training: pd.DataFrame, embeddings: Embeddings) -> dict[str, str]:
+    """For each scored step the frame of the training step that is most like it: what pure memory would show.
+
+    Two steps are as alike as the sum of two cosines: of the pooled vectors of their sentences, and of their previous
+    images (blank at a first step). The ground truth is not looked at.
 
     Args:
-        sample: a row of `samples` that is scored.
         samples: `samples.csv`.
-        folder: holds a folder of images for each set in `SETS`.
-        mean: see `mean_image`.
-        blank: the previous image of a first step, `white` or `black`.
-        seed: chooses the frame of another recipe.
+        training: the training triplets, at least one.
+        embeddings: of all of them.
 
     Returns:
-        uint8 [h, w, 3] each; without `other_recipe` and `wrong_previous` where there is only one recipe.
-
-    Raises:
-        InputError: an image can't be read.
+        the frame's path by `sample_id`.
     """
-    previous, other = sample.previous_image, other_recipe(samples, sample.sample_id, seed)
-    compared = {
-        COPY_PREVIOUS: read_image(Path(previous)) if previous else images.blank(len(mean), blank),
-        MEAN_IMAGE: mean,
+    scored = samples[samples.scored == 1]
+    theirs, chosen = _inputs(training, embeddings), []
+    for start in range(0, len(scored), _BLOCK):
+        alike = sum(
+            a @ b.T for a, b in zip(_inputs(scored.iloc[start : start + _BLOCK], embeddings), theirs, strict=True)
+        )
+        chosen += alike.argmax(1).tolist()  # [block, training steps]
+    return dict(zip(scored.sample_id, training.image.iloc[chosen], strict=True))
+
+
+def _inputs(steps: pd.DataFrame, embeddings: Embeddings) -> tuple[np.ndarray, np.ndarray]:
+    """Unit vectors of the sentences [n, e] and of the previous images [n, v]."""
+    return (
+        _unit(embeddings.text_pooled[[embeddings.sentence_rows[sentence] for sentence in steps.sentence]]),
+        _unit(embeddings.image_pooled[[embeddings.image_rows[path] for path in steps.previous_image]]),
+    )
+
+
+def _unit(vectors: np.ndarray) -> np.ndarray:
+    vectors = vectors.astype(np.float64)
+    return vectors / np.maximum(np.linalg.norm(vectors, axis=1, keepdims=True), 1e-12)
+
+
+def frame_baselines(
+    mean: np.ndarray, nearest: Mapping[str, str], blank: str
+) -> dict[str, Callable[[Any], np.ndarray | None]]:
+    """The baselines by name: functions from a row of `samples.csv` to an image, uint8 [h, w, 3], or to None.
+
+    Args:
+        mean: see `mean_image`.
+        nearest: see `nearest_training`.
+        blank: the previous image of a first step, `white` or `black`.
+    """
+
+    def previous(row: Any) -> np.ndarray:
+        return read_image(row.previous_image) if row.previous_image else images.blank(len(mean), blank)
+
+    return {
+        COPY_PREVIOUS: previous,
+        MEAN_IMAGE: lambda row: mean,
+        OTHER_RECIPE: lambda row: read_image(row.other_image) if row.other_image else None,
+        NEAREST_TRAINING: lambda row: read_image(nearest[row.sample_id]),
     }
-    if other:
-        compared[OTHER_RECIPE] = read_image(Path(other))
-    for name in SETS:
-        if other or name != WRONG_PREVIOUS:
-            compared[name] = read_image(folder / name / f"{sample.sample_id}.png")
-    return compared
-
-
-def read_image(path: Path) -> np.ndarray:
-    """An image file as uint8 RGB [h, w, 3].
-
-    Raises:
-        InputError: it can't be read.
-    """
-    try:
-        return images.read(path)
-    except OSError as error:
-        raise InputError(f"{path}: can't be read as an image") from error

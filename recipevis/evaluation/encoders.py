@@ -33,6 +33,15 @@ class ClipImages:
         self._processor = CLIPImageProcessorPil.from_pretrained(folder)
         self._batch_size = batch_size
 
+    has_text = True
+
+    def images(self, images):
+        v = self.pooled(images)
+        return {"pooled": v, "projected": v}
+
+    def sentences(self, s):
+        return np.stack([np.random.default_rng(len(x)).normal(size=96) for x in s]).astype(np.float32)
+
     @torch.no_grad()
     def pooled(self, images: Sequence[np.ndarray]) -> np.ndarray:
         """The pooled outputs, float32 [n, d], not normalised, of images, uint8 RGB [h, w, 3] each."""
@@ -40,6 +49,13 @@ class ClipImages:
         pixels = [self._processor(batch, return_tensors="pt").pixel_values for batch in batches]
         vectors = [self._encoder(batch.to(self._encoder.device)).pooler_output for batch in pixels]
         return torch.cat(vectors).cpu().numpy()
+
+
+FOLDERS = {
+    "clip": Path("models/backbone/clip"),
+    "encoder": Path("models/encoder"),
+    "image_encoder": Path("models/image_encoder"),
+}
 
 
 def load(folders: Mapping[str, Path], device: str | torch.device) -> dict[str, ClipImages]:

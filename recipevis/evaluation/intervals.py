@@ -1,8 +1,13 @@
-"""Means with 95 % intervals over videos, by a bootstrap that resamples whole videos.
+"""Means with 95 % intervals over videos.
 
-A video is one recipe and its steps are not independent, so videos are resampled and not images. All intervals of one
-seed and the same videos use the same resamples, which makes them comparable. The percentile method is used: the
-bias-corrected one is undefined where all videos agree, as they do for a constant image.
+A video is one recipe and its steps are not independent, so videos are the observations and not images. A mean over
+images is a ratio: the sum over videos of a video's sum, by the sum of its number of images.
+
+With few videos, the interval is a t-interval of the linearised ratio (Cochran 1977, section 6.3): at 10 videos a
+percentile bootstrap would cover the truth in 90 % of cases only. From `FEW` videos on, it is a percentile bootstrap
+that resamples whole videos (Efron and Tibshirani 1993), which also follows a skewed distribution; all intervals of one
+seed and the same videos use the same resamples. A statistic of a whole set of images has a jackknife that leaves out
+groups of videos: a bootstrap would put images in twice, and distances of sets take that for likeness.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,15 +15,18 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.stats import bootstrap
+from scipy.stats import bootstrap, t
 
 from recipevis.randomness import numpy_generator
 
 Interval = dict[str, float | None]  # mean, low, high; None where they are undefined
+FEW = 30  # videos; below, the t-interval
 
 
 def of_means(table: pd.DataFrame, names: Sequence[str], resamples: int, seed: int) -> dict[str, Interval]:
     """The mean over images of some columns; the interval is None with fewer than two videos.
+
+    An image whose value is NaN doesn't count in that column, nor does a video without another.
 
     Args:
         table: a row per image, with `video_id` and the columns.
@@ -26,46 +34,99 @@ def of_means(table: pd.DataFrame, names: Sequence[str], resamples: int, seed: in
         resamples: bootstrap resamples.
         seed: of the bootstrap.
     """
-    by_video = table.groupby("video_id")
-    sums, counts = by_video[list(names)].sum().to_numpy().T, by_video.size().to_numpy()  # [columns, videos], [videos]
-    means = sums.sum(1) / counts.sum() if len(table) else [None] * len(names)
-    low = high = [None] * len(names)
-    if len(counts) > 1:
-        low, high = _percentiles(
-            (sums, np.broadcast_to(counts, sums.shape)),
-            lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
-            resamples,
-            seed,
-        )
-    return {name: _interval(*values) for name, *values in zip(names, means, low, high, strict=True)}
+    by_video = table[list(names)].astype(float).groupby(table["video_id"])
+    sums, counts = by_video.sum().to_numpy().T, by_video.count().to_numpy().T  # [columns, videos] each
+    return {
+        name: _of_ratio(*(values[of_video > 0] for values in (of_column, of_video)), resamples, seed)
+        for name, of_column, of_video in zip(names, sums, counts, strict=True)
+    }
 
 
-def of_set(statistic: Callable[[np.ndarray], float], videos: Sequence[str], resamples: int, seed: int) -> Interval:
+def _of_ratio(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> Interval:
+    """The interval of sum(sums) / sum(counts), from the sums and counts of videos, [videos] each."""
+    if not len(sums):
+        return _interval(None, None, None)
+    mean = sums.sum() / counts.sum()
+    if len(sums) < 2:
+        return _interval(mean, None, None)
+    if len(sums) < FEW:
+        half = t_half_width(sums, counts)
+        return _interval(mean, mean - half, mean + half)
+    result = bootstrap(
+        (sums, counts),
+        lambda sums, counts, axis: sums.sum(axis) / counts.sum(axis),
+        paired=True,
+        vectorized=True,
+        axis=-1,
+        n_resamples=resamples,
+        method="percentile",
+        rng=numpy_generator(seed, "bootstrap"),
+    )
+    return _interval(mean, *result.confidence_interval)
+
+
+def t_half_width(sums: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Half the width of the 95 % t-interval of a ratio of sums; [..., videos] each, at least two videos.
+
+    The ratio's error is linearised: a video contributes the sum of its images' distances from the mean.
+    """
+    videos, images = sums.shape[-1], counts.sum(-1, keepdims=True)
+    residuals = sums - sums.sum(-1, keepdims=True) / images * counts  # they add up to zero
+    variance = videos / (videos - 1) * (residuals**2).sum(-1) / images[..., 0] ** 2
+    return t.ppf(0.975, videos - 1) * np.sqrt(variance)
+
+
+def groups(videos: Sequence[str], most: int = FEW) -> np.ndarray:
+    """The groups of a jackknife: the number of each image's group, int64 [n].
+
+    A group is one video, or several neighbours in the order of their ids if there are more than `most` videos.
+
+    Args:
+        videos: the video of each image.
+        most: groups at most.
+    """
+    names, numbers = np.unique(np.asarray(videos, dtype=str), return_inverse=True)
+    return numbers * min(most, len(names)) // max(len(names), 1)
+
+
+def left_out(statistic: Callable[[np.ndarray], float], group: np.ndarray) -> list[float]:
+    """A statistic with each group left out in turn; empty with a single group.
+
+    Args:
+        statistic: takes the positions of the images that count, int64 [n].
+        group: see `groups`.
+    """
+    numbers = np.unique(group)
+    return [statistic(np.flatnonzero(group != number)) for number in numbers] if len(numbers) > 1 else []
+
+
+def jackknife(value: float, left_out: Sequence[float]) -> Interval:
+    """The t-interval of a statistic of a set from its values with each group of videos left out.
+
+    The mean is the statistic itself. The jackknife's correction of its bias would be another statistic than the one
+    that is named, and peers report the plain one.
+
+    Args:
+        value: over all images.
+        left_out: see the function `left_out`.
+    """
+    if len(left_out) < 2 or not np.isfinite([value, *left_out]).all():
+        return _interval(value, None, None)
+    number, values = len(left_out), np.asarray(left_out)
+    half = t.ppf(0.975, number - 1) * np.sqrt((number - 1) / number * ((values - values.mean()) ** 2).sum())
+    return _interval(value, value - half, value + half)
+
+
+def of_set(statistic: Callable[[np.ndarray], float], videos: Sequence[str]) -> Interval:
     """A statistic of a set of images, e.g. a distance of two sets; the interval is None with fewer than two videos.
-
-    A video that is resampled twice contributes its images twice.
 
     Args:
         statistic: takes the positions of the images that count, int64 [n]; returns NaN where they are too few.
         videos: the video of each image.
-        resamples: bootstrap resamples.
-        seed: of the bootstrap.
     """
     if not len(videos):
         return _interval(None, None, None)
-    names, inverse = np.unique(videos, return_inverse=True)  # sorted, as pandas groups them
-    positions = [np.flatnonzero(inverse == number) for number in range(len(names))]
-    mean = statistic(np.arange(len(videos)))
-    if len(names) < 2 or not np.isfinite(mean):
-        return _interval(mean, None, None)
-
-    def resampled(numbers: np.ndarray, axis: int) -> np.ndarray:  # [resamples, videos]
-        chosen = np.atleast_2d(numbers).astype(np.int64)
-        values = [statistic(np.concatenate([positions[number] for number in row])) for row in chosen]
-        return np.reshape(values, np.shape(numbers)[:-1])
-
-    low, high = _percentiles((np.arange(len(names)),), resampled, resamples, seed)
-    return _interval(mean, low, high)
+    return jackknife(statistic(np.arange(len(videos))), left_out(statistic, groups(videos)))
 
 
 def paired(
@@ -96,21 +157,6 @@ def counts(table: pd.DataFrame) -> dict[str, int]:
 def rounded(value: float | None) -> float | None:
     """Five significant digits, since the next ones differ between machines; None for an undefined value."""
     return None if value is None or not np.isfinite(value) else float(f"{value:.5g}")
-
-
-def _percentiles(data: tuple, statistic: Callable, resamples: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """The 2.5 % and 97.5 % percentiles of a statistic, [...] each, when the last axis of `data` is resampled."""
-    result = bootstrap(
-        data,
-        statistic,
-        paired=True,
-        vectorized=True,
-        axis=-1,
-        n_resamples=resamples,
-        method="percentile",
-        rng=numpy_generator(seed, "bootstrap"),
-    )
-    return result.confidence_interval.low, result.confidence_interval.high
 
 
 def _interval(mean: float | None, low: float | None, high: float | None) -> Interval:

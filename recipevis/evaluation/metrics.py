@@ -1,9 +1,8 @@
-"""The registry of metrics: how close generated images are to the ground truth.
+"""The registry of metrics: what is measured of generated images, by kind.
 
 To add a metric, write its function and add an entry to `METRICS`. It then appears in `evaluation.json`, the page, the
-plots and the model card. Images are uint8 RGB [h, w, 3]. Vectors are an encoder's pooled outputs, not normalised,
-float32 [d]. The paper names CLIP L2, PSNR and SSIM (section 3) without formulas; docs/architecture.md says how we read
-them.
+plots, the model card and Table 1. Images are uint8 RGB [h, w, 3]. Vectors are an encoder's, not normalised, float32
+[d]. The paper names CLIP L2, PSNR and SSIM (section 3) without formulas; docs/architecture.md says how we read them.
 
 This module must import quickly: the stage `report` reads labels from it.
 """
@@ -15,28 +14,38 @@ from typing import Literal
 import numpy as np
 import skimage.metrics  # loads its functions, and scipy, on first use
 
+from recipevis.evaluation import distances, scene, sequences, similarity
+
 PSNR_CAP = 60.0  # dB, an error of a quarter of a grey level; identical images have infinite PSNR
 _GREY_LEVELS = 255
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """An encoder whose vectors are compared.
+    """Vectors that are compared: what one network makes of an image.
 
     Attributes:
+        network: the network, by its name in `encoders.load`.
+        space: which of its vectors, see `encoders.Encoder.images`.
         label: its name on the page.
         description: what it is, after "the two images' vectors from".
-        headline: whether its metrics can be headline metrics.
     """
 
+    network: str
+    space: str
     label: str
     description: str
-    headline: bool
 
 
+# CLIP conditions the model and trains it, so two networks that do neither judge beside it.
+JUDGE, IMAGE_JUDGE = "encoder", "image_encoder"
 ENCODERS = {
-    "clip": Encoder("CLIP", "the backbone's CLIP", headline=True),
-    "encoder": Encoder("second CLIP", "a CLIP that neither conditions the model nor trains it", headline=False),
+    "clip": Encoder("clip", "pooled", "CLIP", "the backbone's CLIP, pooled"),
+    "clip_projected": Encoder("clip", "projected", "CLIP projected", "the backbone's CLIP, projected beside its text"),
+    JUDGE: Encoder(
+        "encoder", "projected", "second encoder", "an image-text encoder that neither conditions nor trains"
+    ),
+    IMAGE_JUDGE: Encoder("image_encoder", "pooled", "image encoder", "an image encoder that has seen no text"),
 }
 
 
@@ -45,34 +54,48 @@ class Metric:
     """One metric.
 
     Attributes:
-        name: its key in `evaluation.json`; `named` puts the encoder's name before a metric of vectors.
+        name: its key in `evaluation.json`; `named` puts the encoder's name before it if it has several encoders.
         label: its name on the page; the encoder's label goes before it likewise.
-        kind: what `function` compares, always (generated, ground truth):
-            `pair`: two images.
-            `vector`: one encoder's vectors of two images.
-            `set`: the vectors of two sets of images, float32 [n, d] each, in the same order.
-        function: returns a float; NaN where a set is too small.
-        higher_is_better: the direction.
+        kind: what `function` takes:
+            `pair`: the generated image and the ground truth.
+            `vector`: one encoder's vectors of these two.
+            `change`: the generated image, the image that it followed, the ground truth, the ground truth before it.
+                The image that it followed is the system's own where it generates autoregressively, else the ground
+                truth. Undefined at a first step.
+            `vector_change`: one encoder's vectors of these four.
+            `sentence`: an image-text encoder's vectors of the generated image [d], its sentence [d], and the recipe's
+                other sentences [n, d].
+            `recipe_type`: likewise, with the vector of its recipe type and those of other types; for a last step.
+            `scene`: nothing; `evaluation.scene` answers it from what is known of the scene.
+            `set`: one encoder's vectors of all generated images and of all ground truths, [n, d] each, in one order.
+        function: returns a float; NaN where it is undefined. None for `scene`.
+        higher_is_better: the direction; None: the closer to `target`, the better.
         description: what it measures, a noun phrase; `{encoder}` stands for the encoder's description.
         unit: shown after the label; empty if there is none.
         digits: digits after the point that carry information.
+        encoders: whose vectors are compared; a variant for each.
         headline: whether it stands in `metrics.json`, in the page's tiles, in the model card and, unless it is a set
-            metric, in the drift table and plot.
-        features: for a set metric that compares images in its own way: maps an image to a vector [d], once per image.
-            Without it the metric compares each encoder's vectors.
+            metric, in the drift table and plot. A tuple: for these encoders only.
+        features: for a set metric that compares images in its own way: maps an image to a vector [d].
+        target: the best value where neither direction is better.
+        left_out: for a set metric that can leave out groups of images faster than one by one: takes the two sets and
+            the number of each pair's group, and returns the metric without each group in turn.
         encoder: the encoder whose vectors are compared; set by `named`.
     """
 
     name: str
     label: str
-    kind: Literal["pair", "vector", "set"]
-    function: Callable[[np.ndarray, np.ndarray], float]
-    higher_is_better: bool
+    kind: Literal["pair", "vector", "change", "vector_change", "sentence", "recipe_type", "scene", "set"]
+    function: Callable[..., float] | None
+    higher_is_better: bool | None
     description: str
     unit: str = ""
     digits: int = 2
-    headline: bool = True
+    encoders: tuple[str, ...] = ("clip", JUDGE, IMAGE_JUDGE)
+    headline: bool | tuple[str, ...] = False
     features: Callable[[np.ndarray], np.ndarray] | None = None
+    target: float = 0.0
+    left_out: Callable[[np.ndarray, np.ndarray, np.ndarray], list[float]] | None = None
     encoder: str | None = None
 
     @property
@@ -83,37 +106,45 @@ class Metric:
     @property
     def direction(self) -> str:
         """Which direction is better, in words."""
+        if self.higher_is_better is None:
+            return f"closer to {self.target:g} is better"
         return "higher is better" if self.higher_is_better else "lower is better"
 
     @property
     def arrow(self) -> str:
         """Which direction is better, as an arrow."""
-        return "↑" if self.higher_is_better else "↓"
+        return {None: f"→{self.target:g}", True: "↑", False: "↓"}[self.higher_is_better]
 
     @property
     def source(self) -> str:
-        """Whose vectors a `vector` or `set` metric compares: an encoder's name, or its own."""
+        """Whose vectors a metric compares: an encoder's name, or its own for `features`."""
         return self.encoder or self.name
+
+    @property
+    def is_of_vectors(self) -> bool:
+        """Whether the metric compares an encoder's vectors."""
+        return self.kind not in ("pair", "change", "scene") and self.features is None
 
     def better(self, value: float, other: float) -> bool:
         """Whether `value` is strictly better than `other`."""
+        if self.higher_is_better is None:
+            return abs(value - self.target) < abs(other - self.target)
         return value > other if self.higher_is_better else value < other
 
 
 def named() -> dict[str, Metric]:
-    """Every metric by its key; metrics of vectors appear once per encoder.
+    """Every metric by its key; a metric of vectors appears once per encoder.
 
-    The order is that of the columns of `images.csv`: by encoder, then image pairs, then sets.
+    The order is that of the columns of `images.csv`: metrics of vectors by encoder, then the others, sets last.
     """
-    of_vectors = [_of_encoder(metric, encoder) for encoder in ENCODERS for metric in METRICS if metric.kind == "vector"]
-    of_pairs = [metric for metric in METRICS if metric.kind == "pair"]
-    of_sets = [
+    variants = [
         variant
         for metric in METRICS
-        if metric.kind == "set"
-        for variant in ([metric] if metric.features else [_of_encoder(metric, encoder) for encoder in ENCODERS])
+        for variant in ([_of_encoder(metric, name) for name in metric.encoders] if metric.is_of_vectors else [metric])
     ]
-    return {metric.name: metric for metric in (*of_vectors, *of_pairs, *of_sets)}
+    order = {name: number for number, name in enumerate(ENCODERS)}
+    variants.sort(key=lambda metric: (metric.kind == "set", metric.kind != "vector", order.get(metric.encoder, -1)))
+    return {metric.name: metric for metric in variants}
 
 
 def headline() -> list[str]:
@@ -122,13 +153,13 @@ def headline() -> list[str]:
 
 
 def _of_encoder(metric: Metric, encoder: str) -> Metric:
-    about = ENCODERS[encoder]
+    about, one = ENCODERS[encoder], len(metric.encoders) == 1
     return replace(
         metric,
-        name=f"{encoder}_{metric.name}",
-        label=f"{about.label} {metric.label}",
+        name=metric.name if one else f"{encoder}_{metric.name}",
+        label=metric.label if one else f"{about.label} {metric.label}",
         description=metric.description.format(encoder=about.description),
-        headline=metric.headline and about.headline,
+        headline=metric.headline if isinstance(metric.headline, bool) else encoder in metric.headline,
         encoder=encoder,
     )
 
@@ -144,30 +175,6 @@ def psnr(generated: np.ndarray, truth: np.ndarray) -> float:
         return PSNR_CAP
     value = skimage.metrics.peak_signal_noise_ratio(truth, generated, data_range=_GREY_LEVELS)
     return min(float(value), PSNR_CAP)
-
-
-def ssim(generated: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity in [-1, 1] as Wang et al. (2004) define it.
-
-    Gaussian window of sigma 1.5, population covariance, mean over pixels and channels.
-
-    Raises:
-        ValueError: the images differ in shape, are not uint8, or are smaller than the window (11 pixels).
-    """
-    _check_images(generated, truth)
-    gaussian = {"gaussian_weights": True, "sigma": 1.5, "use_sample_covariance": False}
-    compare = skimage.metrics.structural_similarity
-    return float(compare(truth, generated, channel_axis=-1, data_range=_GREY_LEVELS, **gaussian))
-
-
-def ssim_uniform(generated: np.ndarray, truth: np.ndarray) -> float:
-    """Structural similarity in scikit-image's default window, 7 x 7 pixels of equal weight.
-
-    Raises:
-        ValueError: as `ssim`; the window has 7 pixels.
-    """
-    _check_images(generated, truth)
-    return float(skimage.metrics.structural_similarity(truth, generated, channel_axis=-1, data_range=_GREY_LEVELS))
 
 
 def l2(generated: np.ndarray, truth: np.ndarray) -> float:
@@ -189,19 +196,139 @@ def _check_images(generated: np.ndarray, truth: np.ndarray) -> None:
         )
 
 
+_ALL, _JUDGES = tuple(ENCODERS), (JUDGE, IMAGE_JUDGE)
 METRICS = (
-    Metric("l2", "L2", "vector", l2, False, "Euclidean distance of the two images' vectors from {encoder}"),
-    Metric("cosine", "cosine", "vector", cosine_distance, False, "100 (1 - cosine) of the vectors from {encoder}"),
-    Metric("psnr", "PSNR", "pair", psnr, True, "peak signal-to-noise ratio over all pixels", unit="dB"),
-    Metric("ssim", "SSIM", "pair", ssim, True, "structural similarity, at most 1, in a Gaussian window", digits=3),
+    Metric(
+        "l2",
+        "L2",
+        "vector",
+        l2,
+        False,
+        "Euclidean distance of the two images' vectors from {encoder}",
+        encoders=_ALL,
+        headline=("clip",),
+    ),
+    Metric(
+        "cosine",
+        "cosine",
+        "vector",
+        cosine_distance,
+        False,
+        "100 (1 - cosine) of the vectors from {encoder}",
+        encoders=_ALL,
+        headline=("clip", IMAGE_JUDGE),
+    ),
+    Metric("psnr", "PSNR", "pair", psnr, True, "peak signal-to-noise ratio over all pixels", unit="dB", headline=True),
+    Metric(
+        "ssim",
+        "SSIM",
+        "pair",
+        similarity.gaussian,
+        True,
+        "structural similarity, at most 1, in a Gaussian window",
+        digits=3,
+        headline=True,
+    ),
     Metric(
         "ssim_uniform",
         "SSIM 7×7",
         "pair",
-        ssim_uniform,
+        similarity.uniform,
         True,
         "structural similarity in a uniform window of 7×7 pixels, scikit-image's default, which many papers report",
         digits=3,
-        headline=False,
+    ),
+    Metric(
+        "sharpness",
+        "sharpness",
+        "pair",
+        sequences.sharpness,
+        None,
+        "gradient energy over the ground truth's; below 1 the image is blurred",
+        target=1.0,
+    ),
+    Metric(
+        "copy_rate",
+        "copy rate",
+        "change",
+        sequences.copy_rate,
+        None,
+        "SSIM to the previous image, minus the ground truth's; above 0 the model copies",
+        digits=3,
+    ),
+    Metric(
+        "consistency",
+        "consistency",
+        "vector_change",
+        sequences.consistency,
+        None,
+        "cosine to the previous image, minus the ground truth's, by {encoder}; above 0 the model copies",
+        digits=3,
+        encoders=(IMAGE_JUDGE,),
+    ),
+    Metric(
+        "absolute_consistency",
+        "consistency error",
+        "vector_change",
+        sequences.absolute_consistency,
+        False,
+        "size of the same difference",
+        digits=3,
+        encoders=(IMAGE_JUDGE,),
+    ),
+    Metric(
+        "step_faithfulness",
+        "step faithfulness",
+        "sentence",
+        sequences.step_faithfulness,
+        True,
+        "share of the recipe's other sentences that fit the image worse than its own, by {encoder}; by chance 0.5",
+        digits=3,
+        encoders=(JUDGE,),
+        headline=True,
+    ),
+    Metric(
+        "goal_faithfulness",
+        "goal faithfulness",
+        "recipe_type",
+        sequences.goal_faithfulness,
+        True,
+        "share of last steps whose recipe type fits best among four, by {encoder}; by chance 0.25",
+        digits=3,
+        encoders=(JUDGE,),
+    ),
+    *(
+        Metric(name, label, "scene", None, True, description, digits=3)
+        for name, label, description in scene.DESCRIPTIONS
+    ),
+    Metric(
+        "kid",
+        "KID",
+        "set",
+        distances.kid,
+        False,
+        "kernel distance of the two sets of images, unbiased, on the vectors from {encoder}",
+        digits=4,
+        encoders=_JUDGES,
+        left_out=distances.kid.left_out,
+    ),
+    Metric(
+        "cmmd",
+        "CMMD",
+        "set",
+        distances.cmmd,
+        False,
+        "1000 MMD² of the two sets with a Gaussian kernel, on the vectors from {encoder}",
+        encoders=_JUDGES,
+        left_out=distances.cmmd.left_out,
+    ),
+    Metric(
+        "fid",
+        "FID",
+        "set",
+        distances.frechet,
+        False,
+        "Fréchet distance of the two sets, on the vectors from {encoder}; biased upwards for few images",
+        encoders=(IMAGE_JUDGE,),
     ),
 )

@@ -77,8 +77,8 @@ def page(
         untrained=source_class(experiment["backbone"]["source"]).untrained,
         training=training,
         headline=headline,
-        tiles=[_tile(result["rows"], metric) for metric in shown if metric.headline],
-        groups=[_group(result["rows"], group, title, shown) for group, title in _GROUPS.items()],
+        tiles=[_tile(result, metric) for metric in shown if metric.headline],
+        groups=[_group(result, group, title, shown) for group, title in _GROUPS.items()],
         metrics=shown,
         norms=[
             {"encoder": encoder.label, "value": f"{result[f'{name}_norm']:.4g}"}
@@ -97,27 +97,70 @@ def page(
 
 
 def _by_importance() -> list[metrics.Metric]:
-    """Every metric, the headline first."""
-    return sorted(metrics.named().values(), key=lambda metric: not metric.headline)
+    """Every metric, the headline first, image pairs before vectors."""
+    order = ("pair", "vector", "sentence", "recipe_type", "scene", "change", "vector_change", "set")
+    return sorted(metrics.named().values(), key=lambda metric: (not metric.headline, order.index(metric.kind)))
 
 
-def _group(results: Mapping, group: str, title: str, shown: list[metrics.Metric]) -> dict:
-    table = rows.table(results, group)
-    model = results["model"][rows.MODES[0]][group]
+def _group(result: Mapping, group: str, title: str, shown: list[metrics.Metric]) -> dict:
+    """The tables of a group of steps: scores of headline metrics, of the others, and paired differences."""
+    table = rows.table(result["rows"], group)
+    model = result["rows"]["model"][rows.MODES[0]][group]
+    first, others = [m for m in shown if m.headline], [m for m in shown if not m.headline]
+    return {
+        "title": title,
+        "images": model["images"],
+        "videos": model["videos"],
+        "tables": [
+            {"columns": columns, "lines": _lines(table, result["margins"], group, columns)}
+            for columns in (first, others)
+            if columns
+        ],
+        "margins": {"columns": first, "lines": _margins(table, result["margins"], group, first)},
+    }
+
+
+def _lines(table: list, margins: Mapping, group: str, shown: list[metrics.Metric]) -> list[dict]:
     digits = {metric.name: _digits(table, metric) for metric in shown}
     scales = {metric.name: _scale([entries[metric.name] for _, entries in table]) for metric in shown}
     lines, kind = [], None
     for line, entries in table:
         cells = [
             _cell(entries[metric.name], digits[metric.name], scales[metric.name])
-            | {"ahead": line.kind == rows.BASELINE and not _beats(model, entries, metric)}
+            | {"ahead": line.kind == rows.BASELINE and not _beats(margins, line.row, group, metric)}
             for metric in shown
         ]
         style = {None: line.kind.replace(" ", "-"), rows.MODES[0]: "model", rows.MODES[1]: "model second"}[line.mode]
         heading = _plural(line.kind) if line.kind != kind else None
         lines.append({"kind": heading, "style": style, "name": line.label, "text": line.description, "cells": cells})
         kind = line.kind
-    return {"title": title, "columns": shown, "lines": lines, "images": model["images"], "videos": model["videos"]}
+    return lines
+
+
+def _margins(table: list, margins: Mapping, group: str, shown: list[metrics.Metric]) -> list[dict]:
+    """The model minus each control and baseline, in both modes: a line each."""
+    lines = []
+    for line in dict.fromkeys(line for line, _ in table if line.kind in (rows.CONTROL, rows.BASELINE)):
+        for mode in rows.MODES:
+            entries = margins[line.row][mode][group]
+            cells = []
+            for metric in shown:
+                entry = entries.get(metric.name, _UNDEFINED)
+                cell = _cell(entry, max(metric.digits, 2), None, sign="+")
+                cells.append(cell | {"state": _state(entry, metric)})
+            lines.append({"name": line.label, "mode": _STRIP[mode][0], "images": entries["images"], "cells": cells})
+    return lines
+
+
+_UNDEFINED = {"mean": None, "low": None, "high": None}
+
+
+def _state(entry: Mapping, metric: metrics.Metric) -> str:
+    """What a paired difference says: `better`, `worse`, or nothing where its interval contains zero."""
+    low, high = entry["low"], entry["high"]
+    if low is None or metric.higher_is_better is None or low <= 0 <= high:
+        return ""
+    return "better" if (low > 0) == metric.higher_is_better else "worse"
 
 
 def _plural(kind: str) -> str:
@@ -125,23 +168,29 @@ def _plural(kind: str) -> str:
     return f"{name}s" if len(rows.of_kind(kind)) > 1 else name
 
 
-def _tile(results: Mapping, metric: metrics.Metric) -> dict:
-    model = results["model"][rows.MODES[0]]["all"]
-    baselines = rows.of_kind(rows.BASELINE)
-    beaten = sum(_beats(model, results[row][rows.MODES[0]]["all"], metric) for row in baselines)
-    cell = _cell(model[metric.name], _digits(rows.table(results, "all"), metric), None)
+def _tile(result: Mapping, metric: metrics.Metric) -> dict:
+    model = result["rows"]["model"][rows.MODES[0]]["all"]
+    table = rows.table(result["rows"], "all")
+    baselines = [line.row for line, _ in table if line.kind == rows.BASELINE]
+    beaten = sum(_beats(result["margins"], row, "all", metric) for row in baselines)
+    cell = _cell(model[metric.name], _digits(table, metric), None)
     return cell | {"name": metric.heading, "arrow": metric.arrow, "beaten": beaten, "baselines": len(baselines)}
 
 
-def _beats(model: Mapping, baseline: Mapping, metric: metrics.Metric) -> bool:
-    """Whether the model's mean is better; a baseline without images counts as beaten."""
-    mine, theirs = model[metric.name]["mean"], baseline[metric.name]["mean"]
-    return mine is None or theirs is None or metric.better(mine, theirs)
+def _beats(margins: Mapping, row: str, group: str, metric: metrics.Metric) -> bool:
+    """Whether the autoregressive model is better than a row by the paired interval.
+
+    A metric with no better direction, or without an interval, has no winner: then nothing is marked.
+    """
+    entry = margins[row][rows.MODES[0]][group].get(metric.name, _UNDEFINED)
+    if metric.higher_is_better is None or entry["low"] is None:
+        return True
+    return _state(entry, metric) == "better"
 
 
 def _digits(table: list, metric: metrics.Metric) -> int:
     """Digits after the point in a column: more where its largest mean is small, as with an untrained CLIP."""
-    largest = max(abs(entries[metric.name]["mean"] or 0) for _, entries in table)
+    largest = max((abs(entries[metric.name]["mean"] or 0) for _, entries in table), default=0)
     return max(metric.digits, 2 - math.floor(math.log10(largest))) if largest > 0 else 2
 
 
@@ -151,13 +200,13 @@ def _scale(entries: list[Mapping]) -> tuple[float, float] | None:
     return (min(values), max(values)) if values and max(values) > min(values) else None
 
 
-def _cell(entry: Mapping, digits: int, scale: tuple[float, float] | None) -> dict:
+def _cell(entry: Mapping, digits: int, scale: tuple[float, float] | None, sign: str = "") -> dict:
     mean, low, high = entry["mean"], entry["low"], entry["high"]
     if mean is None:
-        return {"mean": "–", "interval": "no images", "bar": None}
-    cell = {"mean": f"{mean:.{digits}f}", "interval": "one video: no interval", "bar": None}
+        return {"mean": "–", "interval": "undefined", "bar": None}
+    cell = {"mean": f"{mean:{sign}.{digits}f}", "interval": "one video: no interval", "bar": None}
     if low is not None:
-        cell["interval"] = f"{low:.{digits}f} to {high:.{digits}f}"
+        cell["interval"] = f"{low:{sign}.{digits}f} to {high:{sign}.{digits}f}"
     if scale:
         smallest, largest = scale
         left, dot, right = (

@@ -1,6 +1,5 @@
 """Plots as PNG, to be seen offline: the training curve, and the drift over the steps of a recipe."""
 
-import math
 from pathlib import Path
 
 import matplotlib
@@ -75,29 +74,37 @@ def training_curve(history: pd.DataFrame, path: Path) -> None:
 
 
 def drift(table: pd.DataFrame, path: Path) -> None:
-    """Plot the model's metrics by step of the recipe, in both modes, above the number of images per step.
+    """Plot the model's metrics by step of the recipe: means in both modes, and beside them what the modes differ by.
+
+    The difference is paired by image, with its 95 % interval. Below all, the number of images per step.
 
     Args:
-        table: `plots/drift.csv`; every metric in it gets a chart.
+        table: `plots/drift.csv`; every metric in it gets a row of charts.
         path: where the PNG goes.
     """
     shown = [metric for metric in metrics.named().values() if metric.name in table]
-    rows = math.ceil(len(shown) / 2)
     with matplotlib.rc_context(_STYLE):
-        figure = Figure(figsize=(7.2, 1.2 + 2.4 * rows), layout="constrained")
-        grid = figure.subplots(rows + 1, 2, sharex=True, height_ratios=(*[3] * rows, 1))
+        figure = Figure(figsize=(7.2, 1.2 + 1.9 * len(shown)), layout="constrained")
+        grid = figure.subplots(len(shown) + 1, 2, sharex=True, squeeze=False)
         steps = table.step + 1  # on the plot, steps count from 1
-        for axes, metric in zip(grid.flat, shown, strict=False):
-            axes.plot(steps, table[metric.name], "o-", color=MODEL, markersize=3.5, label="autoregressive")
+        for (means, difference), metric in zip(grid, shown, strict=False):
+            means.plot(steps, table[metric.name], "o-", color=MODEL, markersize=3.5, label="autoregressive")
             second = table[f"{MODES[1]}_{metric.name}"]
-            axes.plot(steps, second, "s--", color=SECOND, markersize=3.5, label="teacher-forced")
-            axes.set_title(f"{metric.heading}: {metric.direction}")
-        for axes in grid.flat[len(shown) : 2 * rows]:
-            axes.set_axis_off()
+            means.plot(steps, second, "s--", color=SECOND, markersize=3.5, label="teacher-forced")
+            means.set_title(f"{metric.heading}: {metric.direction}")
+            _difference(difference, steps, table, f"drift_{metric.name}")
+            difference.set_title("autoregressive minus teacher-forced")
         for axes in grid[-1]:
             _counts(axes, steps, table.images)
         figure.legend(*grid[0, 0].get_legend_handles_labels(), loc="outside upper left", ncols=2)
         _save(figure, path)
+
+
+def _difference(axes: Axes, steps: pd.Series, table: pd.DataFrame, name: str) -> None:
+    """Paired differences with their intervals; a step of a single video has none."""
+    axes.axhline(0, color=FAINT, linewidth=0.8)
+    ends = [(table[name] - table[f"{name}_low"]).fillna(0), (table[f"{name}_high"] - table[name]).fillna(0)]
+    axes.errorbar(steps, table[name], yerr=[end.clip(lower=0) for end in ends], fmt="o", color=INK, markersize=3)
 
 
 def _counts(axes: Axes, steps: pd.Series, images: pd.Series) -> None:

@@ -111,6 +111,7 @@ class RecipePipeline(DiffusionPipeline):
         image_guidance_scale: float | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        drop_image: bool = False,
         callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
     ) -> RecipePipelineOutput | tuple:
         """Generate images.
@@ -128,6 +129,7 @@ class RecipePipeline(DiffusionPipeline):
                 `guidance_scale`.
             output_type: `pil`, `np`, `pt` or `latent`, see `RecipePipelineOutput`.
             return_dict: False: return a tuple with the images.
+            drop_image: generate from the prompt alone: the previous image is dropped, as in training, and not blank.
             callback_on_step_end: called after each step with (pipeline, step index, timestep, {"latents": latents});
                 may return a dictionary with other latents.
 
@@ -155,7 +157,7 @@ class RecipePipeline(DiffusionPipeline):
         if isinstance(generator, list) and len(generator) != len(prompts):
             raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")
         previous = self._previous_images(image, len(prompts))
-        terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale)
+        terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale, drop_image)
 
         shape = (len(prompts), *latent_shape(self.vae.config, config.pixels))
         latents = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
@@ -199,7 +201,12 @@ class RecipePipeline(DiffusionPipeline):
         return [images.as_uint8(blank if one is None else one) for one in several]
 
     def _guided_conditions(
-        self, prompts: Sequence[str], previous: Sequence[np.ndarray], guidance_scale: float, image_guidance_scale: float
+        self,
+        prompts: Sequence[str],
+        previous: Sequence[np.ndarray],
+        guidance_scale: float,
+        image_guidance_scale: float,
+        drop_image: bool,
     ) -> list[tuple[Conditions, float]]:
         """The conditions of each forward pass, and the weight of its prediction."""
         embeddings = StepEmbeddings(
@@ -208,7 +215,7 @@ class RecipePipeline(DiffusionPipeline):
         )
         null = encode_sentences(self.text_encoder, self.tokenizer, [""])
         everywhere = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
-        uses = self.conditioner.uses_text, self.conditioner.uses_image
+        uses = self.conditioner.uses_text, self.conditioner.uses_image and not drop_image
         terms = []
         for term in guidance_terms(guidance_scale, image_guidance_scale, *uses):
             text_dropped, image_dropped = everywhere & (not term.text), everywhere & (not term.image)

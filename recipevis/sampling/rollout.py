@@ -5,8 +5,9 @@ after its last whole batch. The noise of an image depends on the seed and its sa
 of images and for every fuser.
 """
 
+import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
 
@@ -19,22 +20,9 @@ from recipevis import images
 from recipevis.core import files
 from recipevis.core.parallel import in_order, threads
 from recipevis.core.progress import meter
-from recipevis.data.tables.recipes import Recipe
-from recipevis.data.tables.samples import (
-    AUTOREGRESSIVE,
-    COLUMNS,
-    TEACHER_FORCED,
-    UNTOUCHED_BACKBONE,
-    VAE_ROUND_TRIP,
-    WRONG_PREVIOUS,
-)
-from recipevis.model.conditions import Conditioner
-from recipevis.model.latents import LatentScaling
-from recipevis.model.networks import Backbone
-from recipevis.model.shapes import fuser_shapes
+from recipevis.data.tables.samples import AUTOREGRESSIVE, NO_PREVIOUS, OF_MODEL, TEACHER_FORCED, WRONG_PREVIOUS
 from recipevis.randomness import generator
-from recipevis.sampling.controls import other_recipe
-from recipevis.sampling.pipeline import RecipePipeline, assemble
+from recipevis.sampling.pipeline import RecipePipeline
 
 
 @dataclass(frozen=True)
@@ -48,22 +36,24 @@ class Sampler:
     image_guidance_scale: float | None = None
 
     def generate(
-        self, keys: Sequence[str], prompts: Sequence[str], previous: Sequence[np.ndarray | None]
+        self, keys: Sequence[str], prompts: Sequence[str], previous: Sequence[np.ndarray | None] | None = None
     ) -> list[np.ndarray]:
         """Generate images, uint8 [h, w, 3] each.
 
         Args:
             keys: names of the images; the noise of each depends on the seed and its key.
             prompts: a sentence each.
-            previous: the previous image of each, uint8 [h, w, 3]; None: blank.
+            previous: the previous image of each, uint8 [h, w, 3], or None for one that is blank. None in place of the
+                list: every previous image is dropped, as in training.
         """
         generated = self.pipeline(
             list(prompts),
-            list(previous),
+            None if previous is None else list(previous),
             [generator(self.seed, "sample", key) for key in keys],
             self.num_inference_steps,
             self.guidance_scale,
             self.image_guidance_scale,
+            drop_image=previous is None,
         )
         return [np.asarray(image) for image in generated.images]
 
@@ -89,101 +79,72 @@ def generate_recipe(sampler: Sampler, sentences: Sequence[str]) -> Iterator[np.n
         yield previous
 
 
-def plan(recipes: Sequence[Recipe], triplets: pd.DataFrame, limit: int | None) -> pd.DataFrame:
-    """The steps to generate: all steps of the first `limit` validation recipes that have a triplet to score.
-
-    A step whose ground truth or previous ground truth is missing is generated but not scored.
-
-    Args:
-        recipes: of all subsets, in the annotations' order.
-        triplets: of all subsets.
-        limit: the most recipes; None: all.
-
-    Returns:
-        a row a step with the columns of `samples.csv`, in the annotations' order; `scored` is 0 or 1.
-    """
-    scored = triplets[triplets["subset"] == "validation"].set_index("sample_id")
-    chosen = [r for r in recipes if r.subset == "validation" and (scored["video_id"] == r.video_id).any()][:limit]
-    rows = []
-    for recipe in chosen:
-        for step in recipe.steps:
-            key = f"{recipe.video_id}_{step.step:02d}"
-            pair = tuple(scored.loc[key, ["image", "previous_image"]]) if key in scored.index else ("", "")
-            about = (key, recipe.recipe_type, recipe.video_id, step.step, step.sentence)
-            rows.append((*about, *pair, int(key in scored.index)))
-    return pd.DataFrame(rows, columns=COLUMNS)
-
-
 def generate_with_model(table: pd.DataFrame, sampler: Sampler, batch_size: int, folder: Path) -> None:
-    """Generate a plan with the trained model: autoregressively, teacher-forced, and from a wrong previous image.
+    """Generate a plan with the trained model: autoregressively, teacher-forced, and for the controls.
+
+    Nothing is generated twice. A first step has the blank image before it in both modes, so the teacher-forced image
+    is the autoregressive one; for a fuser that doesn't use the previous image, so is every image. These are copied.
 
     Args:
-        table: see `plan`.
+        table: see `plan.plan`.
         sampler: the trained model.
         batch_size: images generated at once.
         folder: images go to `<set>/<sample_id>.png` below it; batches that are there already are not generated again.
     """
-    scored = table[table["scored"] == 1]
-    for name in (AUTOREGRESSIVE, TEACHER_FORCED, WRONG_PREVIOUS):  # a single recipe has no wrong image
+    scored, control = table[table["scored"] == 1], table[table["control"] == 1]
+    wrong = control[control["other_image"] != ""]  # a single recipe has no wrong image
+    shown = {TEACHER_FORCED: scored, WRONG_PREVIOUS: wrong, NO_PREVIOUS: control}
+    copied = {TEACHER_FORCED: scored[scored["step"] == 0]}
+    if not sampler.pipeline.conditioner.uses_image:
+        copied = shown
+    for name in OF_MODEL:
         (folder / name).mkdir(parents=True, exist_ok=True)
 
     def own(rows: pd.DataFrame) -> list[np.ndarray | None]:
         before = [folder / AUTOREGRESSIVE / f"{row.video_id}_{row.step - 1:02d}.png" for row in rows.itertuples()]
         return [images.read(path) if step else None for path, step in zip(before, rows["step"], strict=True)]
 
-    def wrong(rows: pd.DataFrame) -> list[np.ndarray]:
-        return [images.read(other_recipe(table, key, sampler.seed)) for key in rows["sample_id"]]
+    def other(rows: pd.DataFrame) -> list[np.ndarray]:
+        return [images.read(path) for path in rows["other_image"]]
 
+    draw = {
+        TEACHER_FORCED: with_previous(sampler, ground_truth),
+        WRONG_PREVIOUS: with_previous(sampler, other),
+        NO_PREVIOUS: lambda rows: sampler.generate(rows["sample_id"].tolist(), rows["sentence"].tolist()),
+    }
     # All recipes' k-th steps form a batch, so that the image of the step before is there. These follow each other.
     steps = [rows for _, rows in table.groupby("step")]
-    chain = [batch for rows in steps for batch in _batches(AUTOREGRESSIVE, rows, batch_size, _with(sampler, own))]
-    independent = _batches(TEACHER_FORCED, scored, batch_size, _with(sampler, _ground_truth))
-    if scored["video_id"].nunique() > 1:
-        independent += _batches(WRONG_PREVIOUS, scored, batch_size, _with(sampler, wrong))
-    _generate([chain, *([batch] for batch in independent)], sampler.pipeline.device, folder, "sample")
+    chain = [
+        batch for rows in steps for batch in batches(AUTOREGRESSIVE, rows, batch_size, with_previous(sampler, own))
+    ]
+    independent = []
+    for name, rows in shown.items():
+        left = rows.drop(copied[name].index) if name in copied else rows
+        independent += [[batch] for batch in batches(name, left, batch_size, draw[name])]
+    generate_batches([chain, *independent], sampler.pipeline.device, folder, "sample")
+    for name, rows in copied.items():
+        for sample_id in rows["sample_id"]:
+            with files.replacing(folder / name / f"{sample_id}.png") as temporary:
+                shutil.copyfile(folder / AUTOREGRESSIVE / f"{sample_id}.png", temporary)
 
 
-def generate_baselines(table: pd.DataFrame, sampler: Sampler, batch_size: int, folder: Path) -> None:
-    """Generate what needs a network and no training: the untouched backbone, and the VAE's round trip.
-
-    Args:
-        table: see `plan`.
-        sampler: the untouched backbone, see `untouched_backbone`.
-        batch_size, folder: see `generate_with_model`.
-    """
-    scored = table[table["scored"] == 1]
-
-    def round_trip(rows: pd.DataFrame) -> np.ndarray:
-        return _round_trip(sampler.pipeline, [images.read(path) for path in rows["image"]])
-
-    batches = _batches(UNTOUCHED_BACKBONE, scored, batch_size, _with(sampler, _ground_truth))
-    batches += _batches(VAE_ROUND_TRIP, scored, batch_size, round_trip)
-    _generate([[batch] for batch in batches], sampler.pipeline.device, folder, "baselines")
-
-
-def untouched_backbone(backbone: Backbone, pixels: int, blank: str) -> RecipePipeline:
-    """The backbone as a pipeline that uses the sentence alone; `pixels` and `blank` as for `assemble`."""
-    shapes = fuser_shapes(backbone.folder, backbone.folder / "clip", condition_tokens=1)
-    pipeline = assemble(backbone, Conditioner("baseline", {}, **asdict(shapes)), backbone.unet, pixels, blank)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _with(sampler: Sampler, previous: Callable[[pd.DataFrame], Sequence[np.ndarray | None]]):
+def with_previous(sampler: Sampler, previous: Callable[[pd.DataFrame], Sequence[np.ndarray | None]]) -> Callable:
     """A function that generates rows from the previous images that `previous` gives."""
     return lambda rows: sampler.generate(rows["sample_id"].tolist(), rows["sentence"].tolist(), previous(rows))
 
 
-def _ground_truth(rows: pd.DataFrame) -> list[np.ndarray | None]:
+def ground_truth(rows: pd.DataFrame) -> list[np.ndarray | None]:
+    """The ground truth of the step before of each row; None for a first step."""
     return [images.read(path) if path else None for path in rows["previous_image"]]
 
 
-def _batches(set_name: str, rows: pd.DataFrame, batch_size: int, generate: Callable) -> list[Batch]:
+def batches(set_name: str, rows: pd.DataFrame, batch_size: int, generate: Callable) -> list[Batch]:
+    """Rows of `samples.csv` in batches; `generate` takes the rows of one."""
     starts = range(0, len(rows), batch_size)
     return [Batch(set_name, rows.iloc[start : start + batch_size], generate) for start in starts]
 
 
-def _generate(chains: Sequence[Sequence[Batch]], device: torch.device, folder: Path, label: str) -> None:
+def generate_batches(chains: Sequence[Sequence[Batch]], device: torch.device, folder: Path, label: str) -> None:
     """Generate chains of batches and save the images. Chains run at the same time, the batches of one in turn."""
     chains = [[b for b in chain if not all(path.exists() for path in b.paths(folder))] for chain in chains]
     total = sum(len(batch.rows) for chain in chains for batch in chain)
@@ -212,11 +173,3 @@ def _generate(chains: Sequence[Sequence[Batch]], device: torch.device, folder: P
 
         for _ in in_order(run, chains, threads(device.type), ahead=len(chains)):
             pass
-
-
-@torch.no_grad()
-def _round_trip(pipeline: RecipePipeline, truth: Sequence[np.ndarray]) -> np.ndarray:
-    """Images through the VAE and back, uint8 [b, h, w, 3]: the upper bound for any latent model."""
-    scaling = LatentScaling(pipeline.vae.config, pipeline.device)
-    latents = pipeline.vae.encode(images.to_vae(truth).to(pipeline.device)).latent_dist.mean
-    return images.from_vae(pipeline.decode(scaling.scale(latents)))

@@ -5,11 +5,16 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from recipevis.data.tables import samples as samples_table
+from recipevis.data.tables.samples import COLUMNS, read_samples
+from recipevis.evaluation import baselines, reference, scores
+
 PIXELS = 16
 OFFSETS = {
     "autoregressive": 5,
     "teacher_forced": 3,
     "wrong_previous": 7,
+    "no_previous": 11,
     "untouched_backbone": 9,
     "vae_round_trip": 0,
 }
@@ -22,14 +27,20 @@ def plain(path, *colour):
 
 
 class Means:
-    """An encoder whose vectors can be written down: the mean of each channel."""
+    """An encoder whose vectors can be written down: the mean of each channel, of a sentence its length thrice."""
+
+    has_text = True
 
     def __init__(self):
         self.encoded = 0
 
-    def pooled(self, images):
+    def images(self, images):
         self.encoded += len(images)
-        return np.stack([image.mean((0, 1)) for image in images]).astype(np.float32)
+        means = np.stack([image.mean((0, 1)) for image in images]).astype(np.float32)
+        return {"pooled": means, "projected": 2 * means}
+
+    def sentences(self, sentences):
+        return np.array([[len(sentence)] * 3 for sentence in sentences], np.float32)
 
 
 @pytest.fixture
@@ -50,8 +61,25 @@ def generated(tmp_path):
                 if scored or name == "autoregressive":
                     plain(tmp_path / "samples" / name / f"{sample}.png", *3 * [level + offset])
             image = frame if scored else ""
-            rows.append([sample, recipe_type, f"v{video}", step, "stir, NA", image, previous, int(scored)])
+            other = str(tmp_path / "frames" / f"v{2 if video < 2 else 0}_00.png") if scored else ""
+            about = [sample, recipe_type, f"v{video}", step, f"stir, NA {'o' * step}"]
+            rows.append([*about, image, previous, other, int(scored), int(scored)])
             previous = frame
-    columns = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
-    pd.DataFrame(rows, columns=columns).to_csv(tmp_path / "samples" / "samples.csv", index=False)
+    pd.DataFrame(rows, columns=COLUMNS).to_csv(tmp_path / "samples" / "samples.csv", index=False)
     return tmp_path / "samples"
+
+
+def score(generated, work="work", blank="white", encoders=None, scenes=None):
+    """Score everything in the folder, as the stages `reference` and `evaluate` do.
+
+    The mean image is grey, of level 50; the nearest training frame of a step is its own frame.
+    """
+    encoders = {"clip": Means()} if encoders is None else encoders
+    samples = read_samples(generated / "samples.csv")
+    training = pd.DataFrame({"recipe_type": ["a", "b", "b"], "sentence": ["chop", "stir", "fry it"]})
+    mean, nearest = np.full((PIXELS, PIXELS, 3), 50, np.uint8), dict(zip(samples.sample_id, samples.image, strict=True))
+    read = baselines.frame_baselines(mean, nearest, blank)
+    read |= {name: scores.in_folder(generated / name, samples_table.steps_of(name, samples)) for name in OFFSETS}
+    sets = {name: scores.ImageSet(of_row, name == "autoregressive") for name, of_row in read.items()}
+    truth = reference.measure(samples, training, encoders, scenes or {})
+    return scores.score(samples, sets, truth, encoders, generated / work)

@@ -7,10 +7,10 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from recipevis.data.tables.samples import read_samples
-from recipevis.evaluation import metrics, scores
+from recipevis.evaluation import metrics, summary
 from recipevis.evaluation.metrics import Metric
 from recipevis.report import page, plots, scored_card
-from tests.evaluation.conftest import PIXELS, Means
+from tests.evaluation.conftest import score
 
 NEW = {"brightness": "brightness, levels", "clip_distance": "CLIP distance of sets"}  # key: heading
 
@@ -27,24 +27,27 @@ def distance(generated, truth):
 def result(generated, tmp_path, monkeypatch):
     """What the stage `evaluate` computes with two more metrics, one of image pairs and one of sets."""
     registered = (
-        Metric("brightness", "brightness", "pair", brightness, False, "difference in mean brightness", unit="levels"),
-        Metric("distance", "distance of sets", "set", distance, False, "distance of the mean vectors from {encoder}"),
+        Metric(
+            "brightness", "brightness", "pair", brightness, False, "difference in brightness", "levels", headline=True
+        ),
+        Metric("distance", "distance of sets", "set", distance, False, "of means from {encoder}", headline=("clip",)),
     )
     monkeypatch.setattr(metrics, "METRICS", (*metrics.METRICS, *registered))
-    samples, mean = read_samples(generated / "samples.csv"), np.full((PIXELS, PIXELS, 3), 50, np.uint8)
-    scored = scores.score(samples, generated, mean, "white", 0, {"clip": Means()}, tmp_path / "work")
-    rows, margins = scores.summarise(scored, 50, 0), scores.margins(scored, 50, 0)
-    return {"rows": rows, "margins": margins, "drift": scores.drift(scored), "samples": samples, "folder": generated}
+    samples, scored = read_samples(generated / "samples.csv"), score(generated)
+    rows, margins = summary.summarise(scored, 50, 0), summary.margins(scored, 50, 0)
+    drift = summary.drift(scored, 50, 0)
+    return {"rows": rows, "margins": margins, "drift": drift, "samples": samples, "folder": generated}
 
 
 def test_it_is_in_the_results(result):
-    headline = scores.headline(result["rows"])
+    headline = summary.headline(result["rows"])
     assert headline["brightness"] == 5
     assert headline["clip_distance"] == pytest.approx(5 * np.sqrt(3), rel=1e-4)
     for rows in (result["rows"], result["margins"]):
         for modes in rows.values():
             for groups in modes.values():
-                assert all(groups[group][name]["low"] is not None for group in groups for name in NEW)
+                for group, name in ((group, name) for group in groups for name in NEW):
+                    assert not groups[group]["images"] or groups[group][name]["low"] is not None
     assert result["drift"].brightness.tolist() == [5, 5, 5]
 
 
@@ -59,7 +62,7 @@ def test_it_is_in_the_plot(result, tmp_path, monkeypatch):
 
 def test_it_is_in_the_card(result, tmp_path):
     (tmp_path / "README.md").write_text("---\nlibrary_name: diffusers\n---\n\n## Limits\n")
-    headline = scores.headline(result["rows"])
+    headline = summary.headline(result["rows"])
     scored_card.write(tmp_path / "model_card.md", tmp_path / "README.md", "concat", headline)
     card = ModelCard.load(tmp_path / "model_card.md")
     assert NEW.keys() <= {value.metric_type for value in card.data.eval_results}
@@ -74,7 +77,7 @@ def test_it_is_on_the_page(result, tmp_path):
     experiment = {"fuser": "concat", "seed": 0, "cycle_weight": 0.0, "steps": 1, "data_hash": "", "backbone": backbone}
     training = {"steps": 1, "loss": 1.0, "validation_loss": 1.0, "fuser_parameters": 1, "unet_parameters": 1}
     text = page.page(
-        {"experiment": experiment, "rows": result["rows"]},
+        {"experiment": experiment, "rows": result["rows"], "margins": result["margins"]},
         result["samples"],
         result["folder"],
         strips=1,
@@ -84,5 +87,5 @@ def test_it_is_on_the_page(result, tmp_path):
         plots=dict.fromkeys(("train", "drift"), tmp_path / "plot.png"),
     )
     for heading in NEW.values():
-        assert text.count(heading) >= 1 + 2 + 1  # tile, two tables, the explanation
+        assert text.count(heading) >= 1 + 2 + 2 + 1  # tile, two tables and their differences, the explanation
     assert "5.00" in text

@@ -16,6 +16,7 @@ def drifting(steps):
     table = pd.DataFrame({"step": np.arange(steps), "images": np.arange(steps, 0, -1)})
     for metric in ("clip_l2", "clip_cosine", "psnr", "ssim"):
         table[metric] = table[f"teacher_forced_{metric}"] = np.linspace(1, 2, steps)
+        table[f"drift_{metric}"], table[f"drift_{metric}_low"], table[f"drift_{metric}_high"] = 0.0, -0.1, 0.1
     return table
 
 

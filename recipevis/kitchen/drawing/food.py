@@ -56,7 +56,7 @@ _FINISHES: dict[str, tuple[Colour, str]] = {
 }
 
 
-def fill(canvas: Canvas, scene: Scene, centre: Point, inside: float, bottom: Colour) -> None:
+def fill(canvas: Canvas, scene: Scene, centre: Point, inside: float, bottom: Colour, hidden: str = "") -> None:
     """Draw the food in a scene's vessel, with the marks of what was done to it.
 
     Args:
@@ -65,14 +65,19 @@ def fill(canvas: Canvas, scene: Scene, centre: Point, inside: float, bottom: Col
         centre: of the vessel, pixels.
         inside: radius of its inside, pixels; of a dish, half its width.
         bottom: its colour there.
+        hidden: an ingredient that is not drawn.
     """
     food = Image.new("RGB", canvas.image.size, bottom)
     heaped, mixed = Canvas(food), "toss" in scene.acts or "stir" in scene.acts
     covers = [name for name in scene.contents if name in _BASES]
     for layer, name in enumerate(covers):
+        if name == hidden:
+            continue
         _base(heaped, name, centre, inside - 10 * layer, scene.vessel)
     toppings = [name for name in scene.contents if name in _TOPPINGS]
     for layer, name in enumerate(toppings):
+        if name == hidden:
+            continue
         if mixed:
             points = spread(_TOPPINGS[name][2] + 2, centre, inside * 0.84, layer * 2.1 + _TOPPINGS[name][1])
         else:

@@ -64,11 +64,16 @@ def _idle(scene: Scene, index: int) -> np.ndarray:
 
 
 @lru_cache(64)
-def picture(scene: Scene) -> np.ndarray:
-    """One scene, uint8 RGB [SIDE, SIDE, 3]."""
+def picture(scene: Scene, hidden: str = "") -> np.ndarray:
+    """One scene, uint8 RGB [SIDE, SIDE, 3].
+
+    Args:
+        scene: what is visible.
+        hidden: an ingredient in the vessel that is left out; the others stay where they are.
+    """
     canvas = Canvas(_still(scene.counter, scene.vessel, scene.colour).copy())
     if scene.contents:
-        fill(canvas, scene, CENTRE, _INSIDE[scene.vessel] - 4, shade(PAINT[scene.colour], 0.6))
+        fill(canvas, scene, CENTRE, _INSIDE[scene.vessel] - 4, shade(PAINT[scene.colour], 0.6), hidden)
     if scene.board:
         on_board(canvas, scene.board)
     if scene.tool:
