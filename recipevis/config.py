@@ -276,10 +276,16 @@ class EvaluateConfig(Section):
     """Metrics and their confidence intervals."""
 
     encoder: str | None = Field(
-        description="a second CLIP for the metrics: kitchen (its own), an id on the hub, or a folder; empty: none"
+        description="a CLIP or SigLIP that only measures: kitchen (its own), an id on the hub, or a folder; empty: none"
     )
     encoder_revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
-        description="commit of the second CLIP on the hub; empty for a folder"
+        description="commit of this encoder on the hub; empty for a folder"
+    )
+    image_encoder: str | None = Field(
+        description="a DINOv2 that only measures: kitchen (its own), an id on the hub, or a folder; empty: none"
+    )
+    image_encoder_revision: Annotated[str, Field(pattern="^[0-9a-f]{40}$")] | None = Field(
+        description="commit of the image encoder on the hub; empty for a folder"
     )
     resamples: Annotated[int, Field(ge=100)] = Field(description="bootstrap resamples of a confidence interval")
     strips: Annotated[int, Field(ge=0)] = Field(description="number of recipes shown as strips on the page")

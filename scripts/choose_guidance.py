@@ -20,8 +20,8 @@ import pandas as pd
 import typer
 
 from recipevis import config
-from recipevis.evaluation import metrics
-from recipevis.evaluation.encoders import ClipImages
+from recipevis.backbone.judges import Judge, open_judge
+from recipevis.evaluation import metrics, similarity
 from recipevis.evaluation.rows import MODES
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
@@ -43,7 +43,7 @@ def main(
     first = trained.dataset.kitchen.training_videos
     numbers = range(first, first + count)
     unseen = [recipes.recipe(trained.dataset.seed, f"training-{number:04d}") for number in numbers]
-    pipeline, encoder = load_pipeline(model, "cpu"), ClipImages(clip, "cpu")
+    pipeline, encoder = load_pipeline(model, "cpu"), open_judge(clip, "cpu")
     header = True
     for scale, given, number in product(guidance, image_guidance, steps):
         image_scale = scale if given < 0 else given
@@ -72,14 +72,14 @@ def _generate(
     return generated, scenes
 
 
-def _scores(generated: list[np.ndarray], scenes: list[recipes.Scene], encoder: ClipImages) -> dict[str, float]:
+def _scores(generated: list[np.ndarray], scenes: list[recipes.Scene], encoder: Judge) -> dict[str, float]:
     """Means over images."""
     pairs = list(zip(generated, map(rendering.picture, scenes), strict=True))
-    vectors = zip(*map(encoder.pooled, zip(*pairs, strict=True)), strict=True)
+    vectors = zip(*(encoder.images(part)["pooled"] for part in zip(*pairs, strict=True)), strict=True)
     shown = list(zip(generated, scenes, strict=True))
     values = {
         "psnr": [metrics.psnr(*pair) for pair in pairs],
-        "ssim": [metrics.ssim(*pair) for pair in pairs],
+        "ssim": [similarity.gaussian(*pair) for pair in pairs],
         "encoder_l2": [metrics.l2(*pair) for pair in vectors],
         "counter": [nearest_colour(image, scene, "counter") == scene.counter for image, scene in shown],
         "vessel": [nearest_colour(image, scene, "colour") == scene.colour for image, scene in shown],

@@ -3,9 +3,9 @@
     make kitchen-backbone
 
 The recipes have another seed than the demo's. The UNet learns to generate a scene from its caption, as Stable Diffusion
-did, and from the principal components of its own latents; it is never given a previous image. The second CLIP only
-measures. It is trained separately, on other recipes. Finished networks are kept, so an interrupted run resumes with the
-next one.
+did, and from the principal components of its own latents; it is never given a previous image. The second CLIP and the
+image encoder only measure. They are trained separately, on other recipes. Finished networks are kept, so an interrupted
+run resumes with the next one.
 """
 
 import hashlib
@@ -27,7 +27,15 @@ from safetensors.torch import load_model, save_model
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from torch import Tensor
 from torch.nn import functional as F
-from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer
+from transformers import (
+    BitImageProcessorPil,
+    CLIPImageProcessorPil,
+    CLIPModel,
+    CLIPTextModel,
+    CLIPTokenizer,
+    Dinov2Config,
+    Dinov2Model,
+)
 
 from recipevis import images, randomness
 from recipevis.backbone import untrained
@@ -266,6 +274,56 @@ def _tokens(tokenizer: CLIPTokenizer, texts: list[str]) -> dict[str, Tensor]:
     return {"input_ids": tokenizer(texts, padding="max_length", truncation=True, return_tensors="pt").input_ids}
 
 
+# --- image encoder
+
+
+def new_image_encoder() -> tuple[Dinov2Model, BitImageProcessorPil]:
+    """A DINOv2 with random weights, and its preprocessor."""
+    folder = CONFIGS / "image_encoder"
+    return Dinov2Model(Dinov2Config.from_json_file(folder / "config.json")), BitImageProcessorPil.from_pretrained(
+        folder
+    )
+
+
+def train_image_encoder(encoder: Dinov2Model, pixels: Tensor, steps: int) -> None:
+    """Train without any text: two views of a scene must be more alike than views of other scenes (InfoNCE).
+
+    A view is shifted, blurred and noisy, and keeps its colours. A batch holds runs of four scenes, often of one recipe,
+    which differ in one ingredient: so the vectors tell ingredients apart, and not colours alone.
+
+    Args:
+        encoder: trained in place.
+        pixels: the scenes as its input, [n, 3, h, w], in the order of their recipes.
+        steps: optimizer steps.
+    """
+    width = encoder.config.hidden_size
+    with seeded(SEED, "image_encoder", "head"):
+        head = torch.nn.Sequential(torch.nn.Linear(width, width), torch.nn.GELU(), torch.nn.Linear(width, width))
+    trained = torch.nn.ModuleList([encoder, head])
+    optimizer, rate = _optimizer(trained, 1e-3, steps, decay=0.05)
+    for step in track(range(steps), "image encoder", steps):
+        random = numpy_generator(SEED, "image_encoder", step)
+        starts = random.choice(len(pixels) // 4, size=min(24, len(pixels) // 4), replace=False) * 4
+        chosen = (starts[:, None] + np.arange(4)).ravel()  # [96]
+        noise = generator(SEED, "image_encoder", step)
+        views = torch.cat([_view(pixels[chosen], random, noise) for _ in range(2)])
+        vectors = F.normalize(head(encoder(pixel_values=views).pooler_output), dim=-1)
+        alike = vectors @ vectors.T / 0.1
+        alike.fill_diagonal_(-torch.inf)
+        other_view = torch.arange(len(vectors)).roll(len(chosen))
+        _descend(F.cross_entropy(alike, other_view), trained, optimizer, rate)
+
+
+def _view(pixels: Tensor, random: np.random.Generator, noise: torch.Generator) -> Tensor:
+    """Each picture shifted by up to three pixels, more or less blurred, with noise."""
+    x, y = random.integers(-3, 4, size=2)
+    shifted = F.pad(pixels, (3, 3, 3, 3), mode="replicate")[:, :, 3 + y :, 3 + x :]
+    shifted = shifted[:, :, : pixels.shape[2], : pixels.shape[3]]
+    blurred = F.avg_pool2d(shifted, 3, 1, 1, count_include_pad=False)
+    shifted = shifted.lerp(blurred, torch.from_numpy(random.random((len(pixels), 1, 1, 1))).float())
+    return shifted + 0.15 * random.random() * torch.randn(shifted.shape, generator=noise)
+
+
 # --- UNet
 
 
@@ -391,14 +449,27 @@ def _digest(*options: int) -> str:
 
 
 def main(
-    out: Annotated[Path, typer.Option(help="folder of backbone/ and encoder/")] = Path("recipevis/kitchen/networks"),
+    out: Annotated[Path, typer.Option(help="folder of backbone/, encoder/ and image_encoder/")] = Path(
+        "recipevis/kitchen/networks"
+    ),
     work: Annotated[Path, typer.Option(help="folder of finished networks, which are kept")] = Path("build/kitchen"),
     recipe_count: Annotated[int, typer.Option("--recipes", help="recipes to render")] = 1000,
     vae_steps: Annotated[int, typer.Option(help="optimizer steps of the VAE")] = 2400,
     clip_steps: Annotated[int, typer.Option(help="optimizer steps of each CLIP")] = 800,
     unet_steps: Annotated[int, typer.Option(help="optimizer steps of the UNet")] = 5500,
+    image_encoder_steps: Annotated[int, typer.Option(help="optimizer steps of the image encoder")] = 900,
+    only_image_encoder: Annotated[bool, typer.Option("--only-image-encoder", help="pretrain no other network")] = False,
 ) -> None:
     """Pretrain the networks and save them as fp16 safetensors."""
+    with seeded(SEED, "image_encoder"):
+        image_encoder, image_processor = new_image_encoder()
+    measured = Scenes.of_recipes(SEED + 2, recipe_count)
+    train_image_encoder(
+        image_encoder, image_processor(list(measured.images), return_tensors="pt").pixel_values, image_encoder_steps
+    )
+    _save(out / "image_encoder", [image_encoder.eval(), image_processor])
+    if only_image_encoder:
+        return
     options = (recipe_count, vae_steps, clip_steps, unet_steps)
     work = work / _digest(*options)
     scenes = Scenes.of_recipes(SEED, recipe_count)
@@ -451,9 +522,14 @@ def main(
         "backbone/scheduler": [scheduler],
         "encoder": [encoder, tokenizer, processor],
     }.items():
-        shutil.rmtree(out / folder, ignore_errors=True)
-        for each in parts:
-            (each.half() if isinstance(each, torch.nn.Module) else each).save_pretrained(out / folder)
+        _save(out / folder, parts)
+
+
+def _save(folder: Path, parts: list) -> None:
+    """Save networks in fp16, and tokenizers and preprocessors."""
+    shutil.rmtree(folder, ignore_errors=True)
+    for each in parts:
+        (each.half() if isinstance(each, torch.nn.Module) else each).save_pretrained(folder)
 
 
 if __name__ == "__main__":

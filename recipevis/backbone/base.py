@@ -143,9 +143,9 @@ def copy_backbone(diffusion: Path, clip: Path, target: Path) -> None:
     _copy({part: (folder, target / part) for part, folder in parts_of(diffusion, clip).items()})
 
 
-def copy_clip(source: Path, target: Path) -> None:
-    """Copy a CLIP folder; raises as `copy_backbone`."""
-    _copy({"clip": (source, target)})
+def copy_part(part: str, source: Path, target: Path) -> None:
+    """Copy a single part, named as in `weights`; raises as `copy_backbone`."""
+    _copy({part: (source, target)})
 
 
 def _copy(folders: Mapping[str, tuple[Path, Path]]) -> None:

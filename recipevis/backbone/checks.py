@@ -25,6 +25,7 @@ from transformers import (
 )
 
 from recipevis import images
+from recipevis.backbone import judges
 from recipevis.backbone.fit import check_fit, check_kind
 from recipevis.core.stage import is_out_of_memory
 from recipevis.errors import InputError, ParameterError, RecipeVisError
@@ -82,6 +83,32 @@ def check_clip(folder: Path, pixels: int) -> CLIPModel:
     for what, values in (("image tokens", tokens), ("pooled images", pooled), ("image projections", projected)):
         _check_finite(folder, what, values)
     return clip
+
+
+def check_judge(folder: Path, pixels: int, is_image_text: bool) -> None:
+    """Check that an encoder that measures is of a known kind and works: it runs once on images, and on sentences.
+
+    Args:
+        folder: the encoder.
+        pixels: height and width of a frame.
+        is_image_text: whether it must encode sentences, too.
+
+    Raises:
+        InputError: it doesn't.
+    """
+    kind = judges.kind_of(folder, judges.IMAGE_TEXT if is_image_text else judges.IMAGE)
+    if kind is judges.Clip:
+        check_clip(folder, pixels)
+    else:
+        check_kind(folder, read_configuration(folder), "model_type", read_configuration(folder)["model_type"])
+        _load(folder, getattr(transformers, kind.network_class))
+    with _explained(folder, "fails"):
+        judge = judges.open_judge(folder, "cpu")
+        made = {f"{space} images": vectors for space, vectors in judge.images(_pictures(pixels, 2)).items()}
+        if is_image_text:
+            made["sentences"] = judge.sentences(_SENTENCES)
+    for what, vectors in made.items():
+        _check_finite(folder, what, torch.from_numpy(vectors))
 
 
 def _check_vae(folder: Path, pixels: int) -> Tensor:

@@ -21,17 +21,20 @@ _STEMS = {
     "vae": "diffusion_pytorch_model",
     "unet": "diffusion_pytorch_model",
     "clip": "model",
+    "image_encoder": "model",
 }
 # What a part needs beside its weights: for each need the alternatives, each of one or more files.
 _CONFIGURATION = (("config.json",),)
 _TOKENIZER = ((("tokenizer_config.json",),), (("tokenizer.json",), ("vocab.json", "merges.txt")))
+_PREPROCESSOR = (("preprocessor_config.json",), ("processor_config.json",))
 _NEEDS = {
     "tokenizer": _TOKENIZER,
     "scheduler": ((("scheduler_config.json",),),),
     "text_encoder": (_CONFIGURATION,),
     "vae": (_CONFIGURATION,),
     "unet": (_CONFIGURATION,),
-    "clip": (_CONFIGURATION, *_TOKENIZER, (("preprocessor_config.json",), ("processor_config.json",))),
+    "clip": (_CONFIGURATION, *_TOKENIZER, _PREPROCESSOR),
+    "image_encoder": (_CONFIGURATION, _PREPROCESSOR),
 }
 _PICKLED = (".bin", ".bin.index.json", ".ckpt", ".pt", ".pth")
 _LFS_POINTER = b"version https://git-lfs"

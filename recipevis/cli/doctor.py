@@ -64,7 +64,7 @@ def examine(parameters: Config, ask: bool = False) -> Iterator[Finding]:
         ask: also request the annotations and one of their videos, if they are on a server.
     """
     from recipevis.backbone.base import source_of
-    from recipevis.backbone.encoder import check_encoder
+    from recipevis.backbone.encoder import IMAGE, IMAGE_TEXT, check_encoder
     from recipevis.data.sources.base import source_class as video_source
 
     source = video_source(parameters.dataset.source)
@@ -77,8 +77,13 @@ def examine(parameters: Config, ask: bool = False) -> Iterator[Finding]:
         yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
     yield _ffmpeg()
     yield source_of(parameters.backbone).check()
-    if parameters.evaluate.encoder:
-        yield check_encoder(parameters.evaluate.encoder, parameters.evaluate.encoder_revision)
+    evaluate = parameters.evaluate
+    for role, name, revision in (
+        (IMAGE_TEXT, evaluate.encoder, evaluate.encoder_revision),
+        (IMAGE, evaluate.image_encoder, evaluate.image_encoder_revision),
+    ):
+        if name:
+            yield check_encoder(name, revision, role)
     yield from _disk(parameters, recipes)
     yield _git()
     yield from _queue()

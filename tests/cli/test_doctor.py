@@ -170,7 +170,7 @@ def test_a_file_that_a_folder_lacks_is_named(parameters_of, tmp_path, tiny_backb
     changes = {"backbone.source": "folder", "backbone.folder": str(folder), "evaluate.encoder": str(tmp_path)}
     findings = found(parameters_of("params.yaml", changes))
     assert "diffusion_pytorch_model.safetensors" in findings["backbone"].text
-    assert findings["second CLIP"].state == "missing"
+    assert findings["image-text encoder"].state == "missing"
 
 
 def test_a_home_folder_of_no_user_is_a_finding_like_others(parameters_of):
@@ -178,7 +178,7 @@ def test_a_home_folder_of_no_user_is_a_finding_like_others(parameters_of):
     local = {"dataset.source": "local", "dataset.annotations": folder, "dataset.videos_dir": folder}
     networks = {"backbone.source": "folder", "backbone.folder": folder, "evaluate.encoder": folder}
     findings = found(parameters_of("params.yaml", local | networks))
-    for what in ("annotations", "videos", "backbone", "second CLIP"):
+    for what in ("annotations", "videos", "backbone", "image-text encoder"):
         assert findings[what].state == "missing"
         assert folder in findings[what].text
 

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from recipevis.evaluation.encoders import ClipImages
+from recipevis.backbone.judges import open_judge
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
 from recipevis.model.networks import Backbone
@@ -52,7 +52,7 @@ def test_a_row_for_each_combination(trained, tiny_backbone, capsys):
 
 def test_scores_of_right_and_of_wrong_images(tiny_backbone):
     scenes = [step.done for step in recipes.recipe(0, "training-0003").steps]
-    encoder = ClipImages(tiny_backbone / "clip", "cpu")
+    encoder = open_judge(tiny_backbone / "clip", "cpu")
     right = script._scores([rendering.picture(scene) for scene in scenes], scenes, encoder)
     assert right == {"psnr": 60, "ssim": 1, "encoder_l2": 0, "counter": 1, "vessel": 1}
     colours = {scene.counter for scene in scenes} | {scene.colour for scene in scenes}
