@@ -270,6 +270,7 @@ class SampleConfig(Section):
     )
     recipes: Count | None = Field(description="largest number of validation recipes; empty: all")
     batch_size: Count = Field(description="images generated at once")
+    precision: Literal["fp32", "bf16"] = Field(description="precision of autocast: fp32 or bf16; the latents stay fp32")
 
 
 class EvaluateConfig(Section):

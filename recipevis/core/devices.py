@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
 from recipevis.core import processes
@@ -52,10 +53,42 @@ def check_training(device: torch.device, precision: str, processes: int) -> None
     """
     if processes > 1 and device.type == "mps":
         raise ParameterError(f"train.processes = {processes}: an Apple GPU serves one process only")
+    _check_precision(device, precision, "train.precision")
+
+
+def check_sampling(device: torch.device, precision: str) -> None:
+    """Check that a device can generate in this precision.
+
+    Args:
+        device: where the images are generated.
+        precision: fp32 or bf16, as in `sample.precision`.
+
+    Raises:
+        ParameterError: it can't, or there is no such precision; the message says which there are.
+    """
+    if precision not in ("fp32", "bf16"):
+        raise ParameterError(f"sample.precision = {precision!r}: must be fp32 or bf16")
+    _check_precision(device, precision, "sample.precision")
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager:
+    """A context in which matrix products and convolutions run in this precision; weights stay fp32.
+
+    Args:
+        device: where they run.
+        precision: fp32, bf16 or fp16.
+    """
+    import torch
+
+    dtype = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+    return nullcontext() if dtype is None else torch.autocast(device.type, dtype)
+
+
+def _check_precision(device: torch.device, precision: str, key: str) -> None:
     if precision == "fp16" and device.type == "cpu":
-        raise ParameterError("train.precision = 'fp16': a CPU supports fp32 and bf16 only")
+        raise ParameterError(f"{key} = 'fp16': a CPU supports fp32 and bf16 only")
     if precision == "bf16" and device.type == "cuda":
         import torch
 
         if not torch.cuda.is_bf16_supported(including_emulation=False):
-            raise ParameterError("train.precision = 'bf16': this GPU supports fp32 and fp16 only")
+            raise ParameterError(f"{key} = 'bf16': this GPU doesn't support it; choose another")

@@ -18,6 +18,7 @@ from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer, CL
 
 from recipevis import images
 from recipevis.config import FUSERS
+from recipevis.core.devices import autocast, check_sampling
 from recipevis.errors import InputError, ParameterError
 from recipevis.model.conditions import Conditioner, Conditions, StepEmbeddings
 from recipevis.model.configuration import read_configuration
@@ -112,6 +113,7 @@ class RecipePipeline(DiffusionPipeline):
         output_type: str = "pil",
         return_dict: bool = True,
         drop_image: bool = False,
+        precision: str = "fp32",
         callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
     ) -> RecipePipelineOutput | tuple:
         """Generate images.
@@ -130,13 +132,15 @@ class RecipePipeline(DiffusionPipeline):
             output_type: `pil`, `np`, `pt` or `latent`, see `RecipePipelineOutput`.
             return_dict: False: return a tuple with the images.
             drop_image: generate from the prompt alone: the previous image is dropped, as in training, and not blank.
+            precision: of autocast in the encoders, the fuser and the UNet, `fp32` or `bf16`. The scheduler, the latents
+                and the VAE stay fp32.
             callback_on_step_end: called after each step with (pipeline, step index, timestep, {"latents": latents});
                 may return a dictionary with other latents.
 
         Raises:
             ParameterError: there is no prompt, the number of images or generators does not match the prompts, an image
-                is not of the types above, the output type is unknown, or there are more steps than the noise schedule
-                has.
+                is not of the types above, the output type is unknown, there are more steps than the noise schedule has,
+                or the device does not support the precision.
         """
         config = self.config
         steps = config.num_inference_steps if num_inference_steps is None else num_inference_steps
@@ -156,19 +160,26 @@ class RecipePipeline(DiffusionPipeline):
         generator = list(generator) if isinstance(generator, tuple) else generator
         if isinstance(generator, list) and len(generator) != len(prompts):
             raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")
+        check_sampling(self.device, precision)
         previous = self._previous_images(image, len(prompts))
-        terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale, drop_image)
+        with autocast(self.device, precision):
+            terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale, drop_image)
+        conditions, weights = _joined([conditions for conditions, _ in terms]), [weight for _, weight in terms]
 
         shape = (len(prompts), *latent_shape(self.vae.config, config.pixels))
         latents = randn_tensor(shape, generator=generator, device=self.device, dtype=self.unet.dtype)
         scheduler = copy.deepcopy(self.scheduler)  # its steps belong to this call: the pipeline is thread-safe
-        scheduler.set_timesteps(steps, device=self.device)
+        scheduler.set_timesteps(steps)  # on the CPU: a scheduler that looks at them would wait for a GPU at each step
+        timesteps = scheduler.timesteps.to(self.device)
         latents = latents * scheduler.init_noise_sigma  # 1 for DDPM; a user may set another scheduler
-        with self.progress_bar(total=steps) as progress:
+        # One autocast for all steps: it keeps the weights that it has converted until it ends.
+        with self.progress_bar(total=steps) as progress, autocast(self.device, precision):
             for index, timestep in enumerate(scheduler.timesteps):
                 noisy = scheduler.scale_model_input(latents, timestep)
+                repeated = torch.cat([noisy] * len(terms)) if len(terms) > 1 else noisy
+                predictions = predict(self.unet, repeated, timesteps[index], conditions).to(latents.dtype)
                 prediction = sum(
-                    weight * predict(self.unet, noisy, timestep, conditions) for conditions, weight in terms
+                    weight * part for weight, part in zip(weights, predictions.chunk(len(terms)), strict=True)
                 )
                 latents = scheduler.step(prediction, timestep, latents, generator=generator).prev_sample
                 if callback_on_step_end:
@@ -222,6 +233,17 @@ class RecipePipeline(DiffusionPipeline):
             kept = embeddings.with_null(text_dropped, image_dropped, *(value[0] for value in null))
             terms.append((self.conditioner(kept), term.weight))
         return terms
+
+
+def _joined(several: Sequence[Conditions]) -> Conditions:
+    """Conditions of one batch after the other, for one forward pass."""
+    if len(several) == 1:
+        return several[0]
+    latents = [conditions.latents for conditions in several]
+    return Conditions(
+        torch.cat([conditions.tokens for conditions in several]),
+        None if latents[0] is None else torch.cat(latents),
+    )
 
 
 def assemble(

@@ -34,6 +34,7 @@ class Sampler:
     num_inference_steps: int | None = None
     guidance_scale: float | None = None
     image_guidance_scale: float | None = None
+    precision: str = "fp32"
 
     def generate(
         self, keys: Sequence[str], prompts: Sequence[str], previous: Sequence[np.ndarray | None] | None = None
@@ -54,6 +55,7 @@ class Sampler:
             self.guidance_scale,
             self.image_guidance_scale,
             drop_image=previous is None,
+            precision=self.precision,
         )
         return [np.asarray(image) for image in generated.images]
 
