@@ -17,7 +17,7 @@ def main(config: Config) -> None:
     with work_folder("baselines") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
         pipeline = untouched_backbone(backbone, config.frames.pixels, config.frames.blank)
-        sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance)
+        sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance, precision=sample.precision)
         generate_baselines(plan, sampler, sample.batch_size, work)
         for name in (UNTOUCHED_BACKBONE, VAE_ROUND_TRIP):
             publish("baselines", work / name, Path("samples") / name)

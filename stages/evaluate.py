@@ -24,7 +24,7 @@ def main(config: Config) -> None:
     origins = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in ORIGINS.items()}
     experiment |= {"data_hash": origins["data"]["hash"], "backbone": origins["backbone"]}
     sampler = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
-    experiment |= {"sampler": sampler}
+    experiment |= {"sampler": sampler | {"precision": sample.precision}}
     sets = {
         name: scores.ImageSet(scores.in_folder(Path("samples") / name, steps_of(name, samples)), name == AUTOREGRESSIVE)
         for name in OF_MODEL

@@ -17,7 +17,7 @@ def main(config: Config) -> None:
     with work_folder("native") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
         pipeline = untouched_backbone(backbone, native_pixels(backbone), config.frames.blank)
-        sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance)
+        sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance, precision=sample.precision)
         generate_native(plan, sampler, config.frames.pixels, sample.batch_size, work)
         publish("native", work / UNTOUCHED_NATIVE, Path("samples") / UNTOUCHED_NATIVE)
 

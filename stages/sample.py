@@ -19,7 +19,8 @@ def main(config: Config) -> None:
         trained = load_trained(Path("models/trained"))
         pipeline = assemble(backbone, *trained, config.frames.pixels, config.frames.blank)
         pipeline.set_progress_bar_config(disable=True)
-        sampler = rollout.Sampler(pipeline, config.seed, sample.steps, sample.guidance, sample.image_guidance)
+        guidance = sample.guidance, sample.image_guidance
+        sampler = rollout.Sampler(pipeline, config.seed, sample.steps, *guidance, sample.precision)
         rollout.generate_with_model(plan, sampler, sample.batch_size, work)
         for name in OF_MODEL:
             publish("sample", work / name, Path("samples") / name)

@@ -10,6 +10,7 @@ from recipevis.cli.doctor import doctor
 from recipevis.cli.export import export
 from recipevis.cli.fusers import fusers
 from recipevis.cli.generate import generate
+from recipevis.cli.table1 import table1
 from recipevis.errors import RecipeVisError
 
 arithmetic.fix()  # before a command imports torch
@@ -35,6 +36,7 @@ app = typer.Typer(
 )
 for command in (generate, fusers, doctor, export):
     app.command()(command)
+app.add_typer(table1, name="table1")
 
 
 def _print_version(is_set: bool) -> None:

@@ -1,0 +1,117 @@
+"""`recipevis table1`: the paper's Table 1: run what is missing, show what is there."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recipevis.errors import ParameterError
+
+table1 = typer.Typer(help="The paper's Table 1: run what is missing of it, and show it.", no_args_is_help=True)
+_SYSTEMS = Path("systems")
+
+
+@table1.command()
+def run(
+    seeds: Annotated[str, typer.Option(help="Seeds of the trainings, with commas.")] = "0",
+    rows: Annotated[str, typer.Option(help="Rows, with commas; empty: all. `recipevis table1 rows` lists them.")] = "",
+    gpus: Annotated[str, typer.Option(help="Numbers of GPUs, with commas: one process each.")] = "",
+    cycle_weight: Annotated[
+        float, typer.Option(help="Weight of the cycle loss in the rows that have it.", min=0)
+    ] = 0.1,
+    settings: Annotated[list[str], typer.Option("--set", help="key=value, a parameter of all rows.")] = (),
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would run.")] = False,
+) -> None:
+    """Run the experiments that are missing or stale, each as a `dvc exp run` beside the workspace."""
+    from recipevis.table1 import rows as table_rows
+    from recipevis.table1 import runner
+
+    runs = runner.plan(table_rows.select(_words(rows)), _numbers(seeds), cycle_weight, settings)
+    if not runs:
+        print("table1: every experiment is there; `recipevis table1 show` shows them")
+        return
+    for one in runs:
+        print(f"{one.name}: {one.why}")
+    if dry_run:
+        return
+    if failed := runner.run(runs, _words(gpus) or []):
+        names = ", ".join(one.name for one in failed)
+        print(f"table1: {len(failed)} of {len(runs)} failed: {names}; their logs are in {runner.LOGS}/")
+        raise typer.Exit(1)
+    print(f"table1: {len(runs)} experiments ended well; `recipevis table1 show` shows them")
+
+
+@table1.command()
+def show(
+    seeds: Annotated[str, typer.Option(help="Seeds, with commas; empty: all that are there.")] = "",
+    rows: Annotated[str, typer.Option(help="Rows, with commas; empty: all.")] = "",
+    out: Annotated[Path, typer.Option(help="The folder for the table in all its formats.")] = Path("table1"),
+) -> None:
+    """Collect the experiments and write table.md, table.csv, comparisons.csv, table.tex and index.html."""
+    from recipevis.core import files
+    from recipevis.table1 import experiments, render, table
+    from recipevis.table1 import rows as table_rows
+
+    chosen = [row for row in table_rows.select(_words(rows)) if row.fuser is not None]
+    if seeds:
+        wanted = [(row, seed) for row in chosen for seed in _numbers(seeds)]
+    else:  # every seed that is there, and a line for each row without any
+        known = experiments.commits()
+        there = [(row, seed) for row in chosen for seed in range(100) if row.experiment(seed) in known]
+        wanted = there + [(row, 0) for row in chosen if row not in {have for have, _ in there}]
+    made = table.build(*experiments.collect(wanted), table.read_systems(_SYSTEMS))
+    written = {
+        "table.md": render.markdown(made),
+        "table.csv": table.dump(made),
+        "comparisons.csv": table.dump_comparisons(made),
+        "table.tex": render.latex(made),
+        "index.html": render.page(made),
+    }
+    for name, text in written.items():
+        files.write_text(out / name, text)
+    _print(render.view(made))
+    print(f"{out}/: {', '.join(written)}")
+
+
+@table1.command("rows")
+def list_rows() -> None:
+    """List the rows of the table."""
+    from recipevis.table1.rows import ROWS
+
+    for row in ROWS:
+        needs = "no training of its own" if row.fuser is None else f"fuser={row.fuser}"
+        print(f"{row.key:24} {row.label:36} {needs}{', cycle loss' if row.cycle else ''}")
+
+
+def _print(shown: dict) -> None:
+    """The autoregressive table over all steps, means only."""
+    from rich.box import SIMPLE
+    from rich.console import Console
+    from rich.table import Column, Table
+
+    part = shown["sections"][0]["parts"][0]
+    headings = [Column(f"{column.heading} {column.arrow}", justify="right") for column in part["columns"]]
+    printed = Table("", *headings, "paper", box=SIMPLE, title=shown["sections"][0]["title"])
+    for line in part["lines"]:
+        paper = "/".join(filter(None, line["paper"]))
+        printed.add_row(line["label"], *(cell["mean"] + cell["mark"] for cell in line["cells"]), paper)
+    console = Console(highlight=False)
+    console.print(printed)
+    for text in (*shown["notes"], *shown["cycle"], *(f"not in the table: {line}" for line in shown["missing"])):
+        console.print(f"- {text}", soft_wrap=True)
+
+
+def _words(text: str) -> list[str]:
+    return [word.strip() for word in text.split(",") if word.strip()]
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        numbers = [int(word) for word in _words(text)]
+    except ValueError:
+        numbers = []
+    if not numbers or min(numbers) < 0:
+        raise ParameterError(f"--seeds {text}: must be numbers from 0 on, with commas")
+    return numbers
