@@ -79,7 +79,7 @@ class Bare:
         batch: images.
         steps: of the sampler.
         terms: of the guidance.
-        precision: of autocast; the decode is in fp32, as ours.
+        precision: of the UNet's autocast; the others are in fp32, as ours.
     """
 
     def __init__(self, pipeline: RecipePipeline, batch: int, steps: int, terms: int, precision: str):
@@ -96,15 +96,15 @@ class Bare:
     @torch.no_grad()
     def __call__(self) -> None:
         """All of them."""
+        self.pipeline.image_encoder(self.pixels)
         with devices.autocast(self.pipeline.device, self.precision):
-            self.pipeline.image_encoder(self.pixels)
             for step in range(self.steps):
                 self.pipeline.unet(self.noisy, self.timesteps[step], encoder_hidden_states=self.tokens)
         self.pipeline.vae.decode(self.latents)
 
     @torch.no_grad()
     def vision(self) -> None:
-        """The image encoder's pass in fp32, as scoring takes it."""
+        """The image encoder's pass alone, as scoring takes it."""
         self.pipeline.image_encoder(self.pixels)
 
 

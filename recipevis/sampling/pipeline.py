@@ -132,8 +132,8 @@ class RecipePipeline(DiffusionPipeline):
             output_type: `pil`, `np`, `pt` or `latent`, see `RecipePipelineOutput`.
             return_dict: False: return a tuple with the images.
             drop_image: generate from the prompt alone: the previous image is dropped, as in training, and not blank.
-            precision: of autocast in the encoders, the fuser and the UNet, `fp32` or `bf16`. The scheduler, the latents
-                and the VAE stay fp32.
+            precision: of autocast in the fuser and the UNet, `fp32` or `bf16`, as in training. The encoders, the
+                scheduler, the latents and the VAE stay fp32.
             callback_on_step_end: called after each step with (pipeline, step index, timestep, {"latents": latents});
                 may return a dictionary with other latents.
 
@@ -162,8 +162,7 @@ class RecipePipeline(DiffusionPipeline):
             raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")
         check_sampling(self.device, precision)
         previous = self._previous_images(image, len(prompts))
-        with autocast(self.device, precision):
-            terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale, drop_image)
+        terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale, drop_image, precision)
         conditions, weights = _joined([conditions for conditions, _ in terms]), [weight for _, weight in terms]
 
         shape = (len(prompts), *latent_shape(self.vae.config, config.pixels))
@@ -218,6 +217,7 @@ class RecipePipeline(DiffusionPipeline):
         guidance_scale: float,
         image_guidance_scale: float,
         drop_image: bool,
+        precision: str,
     ) -> list[tuple[Conditions, float]]:
         """The conditions of each forward pass, and the weight of its prediction."""
         embeddings = StepEmbeddings(
@@ -231,7 +231,8 @@ class RecipePipeline(DiffusionPipeline):
         for term in guidance_terms(guidance_scale, image_guidance_scale, *uses):
             text_dropped, image_dropped = everywhere & (not term.text), everywhere & (not term.image)
             kept = embeddings.with_null(text_dropped, image_dropped, *(value[0] for value in null))
-            terms.append((self.conditioner(kept), term.weight))
+            with autocast(self.device, precision):
+                terms.append((self.conditioner(kept), term.weight))
         return terms
 
 

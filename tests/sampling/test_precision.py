@@ -42,11 +42,11 @@ def by_hand(pipeline, pictures, precision):
     """Each guidance term of each step in a forward pass and an autocast of its own; latents [2, 4, 4, 4]."""
     cast = {"device_type": "cpu", "dtype": torch.bfloat16, "enabled": precision == "bf16"}
     empty, blank = [""] * 2, torch.zeros(())
+    text, no_text = (encode_sentences(pipeline.text_encoder, pipeline.tokenizer, s) for s in (SENTENCES, empty))
+    image = encode_images(pipeline.image_encoder, pipeline.image_processor, pictures)
+    no_image = [value * blank for value in image]
+    given = [(no_text, no_image), (no_text, image), (text, image)]
     with torch.autocast(**cast):
-        text, no_text = (encode_sentences(pipeline.text_encoder, pipeline.tokenizer, s) for s in (SENTENCES, empty))
-        image = encode_images(pipeline.image_encoder, pipeline.image_processor, pictures)
-        no_image = [value * blank for value in image]
-        given = [(no_text, no_image), (no_text, image), (text, image)]
         tokens = [pipeline.conditioner(StepEmbeddings(*t, *i)).tokens for t, i in given]
     random, scheduler = seeded(), pipeline.scheduler
     latents = torch.cat([torch.randn(1, 4, 4, 4, generator=one) for one in random])
@@ -66,8 +66,8 @@ def test_the_guidance_terms_of_one_pass_are_those_of_three(pipeline, pictures):
     torch.testing.assert_close(generated, by_hand(pipeline, pictures, "fp32"), rtol=1e-4, atol=1e-4)
 
 
-def test_bf16_is_autocast_of_the_networks_alone(pipeline, pictures):
-    """Latents, noise and the scheduler's arithmetic stay fp32, so only the networks' rounding differs."""
+def test_bf16_is_autocast_of_fuser_and_unet_alone(pipeline, pictures):
+    """Encoders, latents, noise and the scheduler's arithmetic stay fp32, so only these networks' rounding differs."""
     generated = pipeline(SENTENCES, pictures, seeded(), precision="bf16", **CALL).images
     fp32, bf16 = (by_hand(pipeline, pictures, precision) for precision in ("fp32", "bf16"))
     assert generated.dtype == torch.float32
