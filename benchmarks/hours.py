@@ -7,29 +7,10 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
 from recipevis.fusers.base import fuser_class
+from recipevis.sampling.plan import CONTROL_RECIPES
+from recipevis.table1.rows import trained
 
-# YouCook2's validation recipes and their steps; the most recipes of a control, as in `sampling.plan`.
-RECIPES, STEPS, CONTROL_RECIPES = 457, 3492, 100
-
-
-@dataclass(frozen=True)
-class Row:
-    """One row: a fuser that is trained with L_cyc or without it."""
-
-    fuser: str
-    cycle: bool
-
-
-ROWS = (
-    Row("baseline", False),
-    *(
-        Row(fuser, cycle)
-        for fuser in ("concat", "text_pooling", "image_pooling", "attend_to_text", "attend_to_image")
-        for cycle in (False, True)
-    ),
-    Row("text_only", False),  # these two are our controls, not the paper's
-    Row("image_only", False),
-)
+RECIPES, STEPS = 457, 3492  # of YouCook2's validation split
 
 
 @dataclass(frozen=True)
@@ -99,19 +80,18 @@ def distinct_images(fuser: str, recipes: int = RECIPES, steps: int = STEPS, cont
 
 
 def of_rows(costs: Costs, training_steps: int) -> Iterator[Hours]:
-    """The hours of each row, then of the baselines, which all rows share: the untouched backbone at both sizes.
+    """The hours of each row that is trained, then of what all rows share: the untouched backbone's images, both sizes.
 
     Args:
         costs: on one GPU.
         training_steps: a row.
     """
     controls = round(STEPS * CONTROL_RECIPES / RECIPES)
-    for row in ROWS:
+    for row in trained():
         step, count = costs.steps[row.fuser] * (costs.cycle_ratio if row.cycle else 1), distinct_images(row.fuser)
-        name = f"{row.fuser} + L_cyc" if row.cycle else row.fuser
-        yield Hours(name, *_hours(step * training_steps, costs.image * count, costs.score * count))
+        yield Hours(row.label, *_hours(step * training_steps, costs.image * count, costs.score * count))
     sampling = costs.image * STEPS + costs.native_image * controls
-    yield Hours("baselines", *_hours(0, sampling, costs.score * (STEPS + controls)))
+    yield Hours("Stable Diffusion, untouched", *_hours(0, sampling, costs.score * (STEPS + controls)))
 
 
 def on_another(hours: Hours, measured: Gpu, other: Gpu) -> Hours:

@@ -27,27 +27,19 @@ def test_an_image_counts_once(fuser, controls):
     assert hours.distinct_images(fuser, recipes, recipes * length, controls) == len(images)
 
 
-def test_rows_are_the_papers_and_two_controls():
-    """Section 3: the baseline, and five fusers each with L_cyc and without."""
-    names = [(row.fuser, row.cycle) for row in hours.ROWS]
-    assert len(set(names)) == 13
-    assert {fuser for fuser, _ in names} == set(FUSERS)
-    assert sum(cycle for _, cycle in names) == 5
-
-
 def test_hours_are_sums_of_seconds():
     costs = Costs({fuser: 0.1 + number / 100 for number, fuser in enumerate(FUSERS)}, 2.0, 0.5, 2.5, 0.01)
     rows = {row.name: row for row in hours.of_rows(costs, 1000)}
-    assert len(rows) == 14
-    plain, cycled = rows["concat"], rows["concat + L_cyc"]
+    assert len(rows) == 15  # eight fusers, six also with L_cyc, and the untouched backbone
+    plain, cycled = rows["Concatenation"], rows["Concatenation, cycle loss"]
     assert plain.training * 3600 == pytest.approx(sum(costs.steps["concat"] for _ in range(1000)))
     assert cycled.training == pytest.approx(2 * plain.training)
     assert cycled.sampling == plain.sampling
     # 3,492 steps, 3,035 with a step before, 100 of 457 recipes twice
     assert plain.sampling * 3600 == pytest.approx(0.5 * (3492 + 3035 + 2 * 764))
-    assert rows["baseline"].sampling * 3600 == pytest.approx(0.5 * 3492)
-    assert rows["baselines"].sampling * 3600 == pytest.approx(0.5 * 3492 + 2.5 * 764)
-    assert rows["baselines"].training == 0
+    assert rows["Baseline, fine-tuned"].sampling * 3600 == pytest.approx(0.5 * 3492)
+    assert rows["Stable Diffusion, untouched"].sampling * 3600 == pytest.approx(0.5 * 3492 + 2.5 * 764)
+    assert rows["Stable Diffusion, untouched"].training == 0
     total = hours.summed(list(rows.values()))
     by_hand = 0.0
     for row in rows.values():
