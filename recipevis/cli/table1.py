@@ -11,6 +11,7 @@ from recipevis.errors import ParameterError
 
 table1 = typer.Typer(help="The paper's Table 1: run what is missing of it, and show it.", no_args_is_help=True)
 _SYSTEMS = Path("systems")
+_PRINTED = ("psnr", "ssim", "clip_l2", "image_encoder_cosine", "step_faithfulness")
 
 
 @table1.command()
@@ -92,15 +93,22 @@ def _print(shown: dict) -> None:
     from rich.table import Column, Table
 
     part = shown["sections"][0]["parts"][0]
-    headings = [Column(f"{column.heading} {column.arrow}", justify="right") for column in part["columns"]]
-    printed = Table("", *headings, "paper", box=SIMPLE, title=shown["sections"][0]["title"])
+    columns = [number for number, column in enumerate(part["columns"]) if column.name in _PRINTED]
+    headings = [Column(_heading(part["columns"][number]), justify="right") for number in columns]
+    printed = Table(Column("", no_wrap=True), *headings, "paper", box=SIMPLE, title=shown["sections"][0]["title"])
     for line in part["lines"]:
-        paper = "/".join(filter(None, line["paper"]))
-        printed.add_row(line["label"], *(cell["mean"] + cell["mark"] for cell in line["cells"]), paper)
+        cells = [line["cells"][number] for number in columns]
+        printed.add_row(
+            line["label"], *(cell["mean"] + cell["mark"] for cell in cells), "/".join(filter(None, line["paper"]))
+        )
     console = Console(highlight=False)
     console.print(printed)
     for text in (*shown["notes"], *shown["cycle"], *(f"not in the table: {line}" for line in shown["missing"])):
         console.print(f"- {text}", soft_wrap=True)
+
+
+def _heading(column) -> str:
+    return f"{column.heading} {column.arrow}".replace("image encoder", "image enc.").replace("faithfulness", "faithf.")
 
 
 def _words(text: str) -> list[str]:

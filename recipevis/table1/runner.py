@@ -152,12 +152,21 @@ def run(runs: Sequence[Run], gpus: Sequence[str]) -> list[Run]:
 
 
 def _run(one: Run, gpu: str | None) -> int:
-    """Run one experiment; returns its exit status."""
+    """Run one experiment; returns its exit status. A stale one of its name is replaced when the new one is there."""
     one.log.parent.mkdir(parents=True, exist_ok=True)
     environment = os.environ | ({"CUDA_VISIBLE_DEVICES": gpu} if gpu else {})
-    command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", "--name", one.name]
-    command += [word for setting in one.settings for word in ("--set-param", setting)]
-    if one.name in experiments.commits():  # a stale one of the same name
-        subprocess.run([sys.executable, "-m", "dvc", "exp", "remove", "--quiet", one.name], capture_output=True)
+    known, new = experiments.commits(), f"{one.name}-new"
     with one.log.open("w", encoding="utf-8") as log:
-        return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
+
+        def dvc(*arguments: str) -> int:
+            command = [sys.executable, "-m", "dvc", "exp", *arguments]
+            return subprocess.run(command, stdout=log, stderr=subprocess.STDOUT, env=environment).returncode
+
+        if new in known:  # a process was killed before it could rename it
+            dvc("remove", new)
+        settings = (word for setting in one.settings for word in ("--set-param", setting))
+        if status := dvc("run", "--temp", "--name", new, *settings):
+            return status
+        if one.name in known:
+            dvc("remove", one.name)
+        return dvc("rename", new, one.name)
