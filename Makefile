@@ -12,7 +12,7 @@ export MALLOC_TRIM_THRESHOLD_ := 17179869184
 export MALLOC_TOP_PAD_ := 268435456
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test slow soak lint format retry kitchen-backbone clean
+.PHONY: help setup demo table peer test slow soak lint format retry kitchen-backbone clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-16s %s\n", $$1, $$2}' Makefile
@@ -26,6 +26,24 @@ demo: .venv/.installed ## run the pipeline, print its metrics and the path of th
 	  && echo "metrics.json: equal to the committed one, to the digit" \
 	  || echo "metrics.json: not equal to the committed one; docs/demo.md says where digits agree, git diff shows yours"
 	@echo "report: $(CURDIR)/reports/index.html"
+
+table: .venv/.installed ## make the demo's Table 1: 20 experiments, about an hour on two cores; a rerun makes what is missing
+	recipevis table1 run $(TABLE)
+	recipevis table1 run $(TABLE) --seeds 1,2 --rows baseline,text_only,attend_to_image
+	recipevis table1 show
+	@echo "table: $(CURDIR)/table1/index.html"
+TABLE = --set dataset.kitchen.validation_videos=20
+
+peer: setup ## by hand: train diffusers' InstructPix2Pix on the export and score it; needs torchvision, a network or TRAINER=file
+	@mkdir -p build/peer
+	test -d build/peer/export || recipevis export build/peer/export
+	$(if $(TRAINER),cp $(TRAINER),curl --fail --location --output) build/peer/train_instruct_pix2pix.py $(if $(TRAINER),,$(TRAINER_URL))
+	python build/peer/train_instruct_pix2pix.py --pretrained_model_name_or_path models/backbone \
+	  --train_data_dir build/peer/export/train --resolution 256 --train_batch_size 4 --max_train_steps 300 \
+	  --learning_rate 1e-3 --lr_scheduler cosine --lr_warmup_steps 20 --seed 0 --output_dir build/peer/model
+	python -m scripts.peer
+	recipevis score build/peer/images --name instruct-pix2pix
+TRAINER_URL = https://raw.githubusercontent.com/huggingface/diffusers/v0.42.1/examples/instruct_pix2pix/train_instruct_pix2pix.py
 
 test: setup ## run the tests, without the slow ones
 	pytest -n logical --maxprocesses 4 --dist loadfile

@@ -10,6 +10,7 @@ from recipevis.cli.doctor import doctor
 from recipevis.cli.export import export
 from recipevis.cli.fusers import fusers
 from recipevis.cli.generate import generate
+from recipevis.cli.score import score
 from recipevis.cli.table1 import table1
 from recipevis.errors import RecipeVisError
 
@@ -34,7 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, fusers, doctor, export):
+for command in (generate, fusers, doctor, export, score):
     app.command()(command)
 app.add_typer(table1, name="table1")
 

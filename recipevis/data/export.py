@@ -1,7 +1,8 @@
 """Export triplets as an image folder for other trainers: Hugging Face `datasets` loads it, InstructPix2Pix takes it.
 
 Each subset (`train`, `validation`) is a folder with `metadata.jsonl` and the frames. `datasets` loads a column whose
-name ends in `_file_name` as an image, under the name without that suffix.
+name ends in `_file_name` as an image, under the name without that suffix. `recipes.csv` lists every step that a system
+generates for the benchmark, also those without a frame.
 """
 
 import json
@@ -18,14 +19,17 @@ from recipevis.core.progress import track
 from recipevis.errors import InputError
 
 SPLITS = {"training": "train", "validation": "validation"}  # our name and that of `datasets`
-COLUMNS = ("original_image", "edit_prompt", "edited_image")
+# The first three are the names that diffusers' InstructPix2Pix trainer expects; the others join an image back.
+COLUMNS = ("input_image", "edit_prompt", "edited_image", "sample_id", "video_id", "step", "recipe_type")
+STEPS = ["sample_id", "video_id", "step", "recipe_type", "sentence", "scored"]  # columns of recipes.csv
 
 
-def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dict[str, int]:
-    """Write the triplets of both subsets.
+def export(triplets: pd.DataFrame, steps: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dict[str, int]:
+    """Write the triplets of both subsets, and the steps of the benchmark.
 
     Args:
         triplets: `data/triplets.csv`; paths of frames are relative to the working directory.
+        steps: the steps that are generated, with the columns `STEPS`.
         blank: `white` or `black`, the image before a first step.
         pixels: height and width of a frame.
         folder: a new or an empty folder.
@@ -59,14 +63,16 @@ def export(triplets: pd.DataFrame, blank: str, pixels: int, folder: Path) -> dic
                 blank_image.save(folder / split / "blank.png")
             lines.append(
                 {
-                    "original_image_file_name": Path(row.previous_image).name if row.previous_image else "blank.png",
+                    "input_image_file_name": Path(row.previous_image).name if row.previous_image else "blank.png",
                     "edit_prompt": row.sentence,
                     "edited_image_file_name": Path(row.image).name,
+                    **{name: getattr(row, name) for name in COLUMNS[3:]},
                 }
             )
         text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
         files.write_text(folder / split / "metadata.jsonl", text)
         counts[split] = len(lines)
+    files.write_text(folder / "recipes.csv", steps[STEPS].to_csv(index=False, lineterminator="\n"))
     return counts
 
 

@@ -212,8 +212,11 @@ class _Recipe:
         """A metric of neighbouring steps; NaN at a first step."""
         if not row.previous_image:
             return np.nan
-        before = self._truth(metric, row.previous_image)
-        followed = self._picture(metric, (name, row.step - 1)) if self.sets[name].is_autoregressive else before
+        before = followed = self._truth(metric, row.previous_image)
+        if self.sets[name].is_autoregressive:
+            if (name, row.step - 1) not in self.images:  # others' images may leave out a step that isn't scored
+                return np.nan
+            followed = self._picture(metric, (name, row.step - 1))
         return metric.function(
             self._picture(metric, (name, row.step)), followed, self._truth(metric, row.image), before
         )

@@ -218,7 +218,7 @@ def _sets(found: Sequence[Experiment], line: Line, group: str) -> dict[str, Any]
     sets = {}
     for name in names:
         values = [entry[name] for entry in entries if name in entry and entry[name]["mean"] is not None]
-        if len(values) == 1:
+        if values and all(value == values[0] for value in values):  # one seed, or what no training changes
             sets[name] = values[0]
         elif values:
             mean = intervals.rounded(float(np.mean([value["mean"] for value in values])))

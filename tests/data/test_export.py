@@ -27,40 +27,64 @@ def table(tmp_path, monkeypatch):
     return pd.DataFrame(rows, columns=tables.COLUMNS)
 
 
-def test_datasets_loads_it_with_the_columns_that_instructpix2pix_wants(table, tmp_path):
-    assert export(table, "white", 16, tmp_path / "out") == {"train": 3, "validation": 2}
+@pytest.fixture
+def steps(table):
+    """The validation recipe's steps, and one more without a frame."""
+    scored = table[table.subset == "validation"].assign(scored=1)
+    return pd.concat([scored, scored.tail(1).assign(sample_id="validation_02", step=2, scored=0)])
+
+
+def test_datasets_loads_it_with_the_columns_that_instructpix2pix_wants(table, steps, tmp_path):
+    assert export(table, steps, "white", 16, tmp_path / "out") == {"train": 3, "validation": 2}
     loaded = load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
     assert set(loaded["train"].column_names) == set(COLUMNS)
+    # The names that diffusers' InstructPix2Pix trainer takes by default.
+    assert {"input_image", "edit_prompt", "edited_image"} < set(COLUMNS)
+    joined = list(
+        zip(*(loaded["train"][name] for name in ("sample_id", "video_id", "step", "recipe_type")), strict=True)
+    )
+    assert joined == [(f"training_{step:02d}", "training", step, "1") for step in range(3)]
     assert list(loaded["train"]["edit_prompt"]) == ["do “0”", "do “1”", "do “2”"]
     levels = {
-        split: [(row["original_image"].getpixel((3, 3))[0], row["edited_image"].getpixel((3, 3))[0]) for row in rows]
+        split: [(row["input_image"].getpixel((3, 3))[0], row["edited_image"].getpixel((3, 3))[0]) for row in rows]
         for split, rows in loaded.items()
     }
     assert levels == {"train": [(255, 0), (0, 10), (10, 20)], "validation": [(255, 100), (100, 110)]}
 
 
-def test_the_frames_are_copies(table, tmp_path):
-    export(table, "black", 16, tmp_path / "out")
+def test_the_frames_are_copies(table, steps, tmp_path):
+    export(table, steps, "black", 16, tmp_path / "out")
     copy = tmp_path / "out/train/training_01.png"
     assert copy.read_bytes() == (tmp_path / "frames/training_01.png").read_bytes()
     assert not copy.samefile(tmp_path / "frames/training_01.png")
 
 
-def test_what_is_there_is_not_written_over(table, tmp_path):
+def test_what_is_there_is_not_written_over(table, steps, tmp_path):
     (tmp_path / "out").mkdir()
     (tmp_path / "out/a").touch()
     with pytest.raises(InputError, match="exists already"):
-        export(table, "white", 16, tmp_path / "out")
+        export(table, steps, "white", 16, tmp_path / "out")
 
 
-def test_a_missing_frame_is_named(table, tmp_path):
+def test_a_missing_frame_is_named(table, steps, tmp_path):
     (tmp_path / "frames/training_01.png").unlink()
     with pytest.raises(InputError, match=r"frames/training_01.png: missing"):
-        export(table, "white", 16, tmp_path / "out")
+        export(table, steps, "white", 16, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
-def test_no_triplets_are_no_success(table, tmp_path):
+def test_no_triplets_are_no_success(table, steps, tmp_path):
     with pytest.raises(InputError, match="no triplets to export"):
-        export(table[:0], "white", 16, tmp_path / "out")
+        export(table[:0], steps, "white", 16, tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_every_step_of_the_benchmark_is_listed(table, steps, tmp_path):
+    """Also one without a frame: a system that generates step after step needs its sentence."""
+    export(table, steps, "white", 16, tmp_path / "out")
+    listed = pd.read_csv(tmp_path / "out/recipes.csv")
+    assert listed.sample_id.tolist() == ["validation_00", "validation_01", "validation_02"]
+    assert listed.scored.tolist() == [1, 1, 0]
+    only_train = load_dataset(str(tmp_path / "out/train"), cache_dir=str(tmp_path / "cache"))
+    assert set(only_train) == {"train"}  # what docs/data.md gives to a trainer holds no validation frame
+    assert len(only_train["train"]) == 3
