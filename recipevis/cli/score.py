@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tempfile
 from pathlib import Path
@@ -12,6 +13,7 @@ import typer
 from recipevis.errors import InputError, ParameterError
 
 _NEEDED = {
+    "data/survivors.json": "manifest",
     "samples/samples.csv": "plan",
     "data/scenes.npz": "scenes",
     "scores/reference": "reference",
@@ -50,7 +52,8 @@ def score(
     result = systems.compare(scored, model, baselines, parameters.evaluate.resamples, parameters.seed)
     target = Path("systems") / name
     scored.write(target)
-    files.write_json(target / "evaluation.json", {"system": name, **result})
+    data = json.loads(Path("data/survivors.json").read_text(encoding="utf-8"))["hash"]
+    files.write_json(target / "evaluation.json", {"system": name, "experiment": {"data_hash": data}, **result})
     _print(name, result)
     print(f"{target}/: images.csv, sets.json, evaluation.json; `recipevis table1 show` adds the row to the table")
 

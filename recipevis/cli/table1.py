@@ -20,12 +20,13 @@ def run(
     rows: Annotated[str, typer.Option(help="Rows, with commas; empty: all. `recipevis table1 rows` lists them.")] = "",
     gpus: Annotated[str, typer.Option(help="Numbers of GPUs, with commas: one process each.")] = "",
     cycle_weight: Annotated[
-        float, typer.Option(help="Weight of the cycle loss in the rows that have it.", min=0)
-    ] = 0.1,
+        float | None,
+        typer.Option(help="Weight of the cycle loss in the rows that have it; default: the parameter file's, or 0.1."),
+    ] = None,
     settings: Annotated[list[str], typer.Option("--set", help="key=value, a parameter of all rows.")] = (),
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would run.")] = False,
 ) -> None:
-    """Run the experiments that are missing or stale, each as a `dvc exp run` beside the workspace."""
+    """Run the experiments that are missing or stale, each in a clone; the workspace stays as it is."""
     from recipevis.table1 import rows as table_rows
     from recipevis.table1 import runner
 
@@ -55,14 +56,15 @@ def show(
     from recipevis.table1 import experiments, render, table
     from recipevis.table1 import rows as table_rows
 
-    chosen = [row for row in table_rows.select(_words(rows)) if row.fuser is not None]
-    if seeds:
-        wanted = [(row, seed) for row in chosen for seed in _numbers(seeds)]
-    else:  # every seed that is there, and a line for each row without any
-        known = experiments.commits()
-        there = [(row, seed) for row in chosen for seed in range(100) if row.experiment(seed) in known]
-        wanted = there + [(row, 0) for row in chosen if row not in {have for have, _ in there}]
-    made = table.build(*experiments.collect(wanted), table.read_systems(_SYSTEMS))
+    chosen = table_rows.select(_words(rows))
+    known = experiments.commits()
+    wanted = [
+        (row, seed)
+        for row in chosen
+        if row.fuser is not None
+        for seed in (_numbers(seeds) if seeds else experiments.seeds(row, known) or [0])
+    ]
+    made = table.build(*experiments.collect(wanted), table.read_systems(_SYSTEMS), chosen)
     written = {
         "table.md": render.markdown(made),
         "table.csv": table.dump(made),

@@ -34,6 +34,7 @@ _KINDS = {
     "baseline": "Baselines",
     "upper bound": "Upper bound",
 }
+_SEEDS = {0: "", 1: "this checkpoint"}
 NOT_ABOVE = "†"
 
 
@@ -74,7 +75,7 @@ def _part(table: Table, mode: str, group: str, columns: Sequence[str], with_pape
             {
                 "kind": _KINDS[line.kind] if line.kind != kind else None,
                 "label": line.label,
-                "seeds": {0: "", 1: "this checkpoint"}.get(line.seeds, f"{line.seeds} seeds"),
+                "seeds": "not run" if line.is_missing else _SEEDS.get(line.seeds, f"{line.seeds} seeds"),
                 "cells": cells,
                 "paper": paper if with_paper else None,
             }
@@ -193,7 +194,8 @@ def notes(table: Table) -> list[str]:
             else "comparable only with the paper's run on the same videos."
         )
         + " The paper doesn't define its CLIP score, so all four readings are shown, and doesn't say whether its "
-        "baseline was fine-tuned, so its numbers stand beside both.",
+        "baseline was fine-tuned, so its numbers stand beside both. Of two numbers in a cell, the second is taken as "
+        "the one with the cycle loss: its appendix A.5 says so, its caption says the reverse.",
         f"{NOT_ABOVE} not better than the mean training image: the interval of the paired difference contains zero or "
         "is on the wrong side.",
         "A paired difference compares two rows on the same images; its interval excludes zero where one of them is "

@@ -5,7 +5,7 @@ those with several of the method.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,7 @@ class Line:
         scores: a row an image, indexed by `sample_id`: `video_id`, `step` and the metrics, averaged over the seeds.
         seeds: how many; 0: there is nothing to train.
         paper: the paper's CLIP, PSNR and SSIM.
+        is_missing: whether there is no experiment of the row; it then has no scores.
     """
 
     key: str
@@ -44,6 +45,20 @@ class Line:
     scores: pd.DataFrame
     seeds: int
     paper: tuple[float, float, float] | None = None
+    is_missing: bool = False
+
+
+@dataclass(frozen=True)
+class System:
+    """Another system's scores.
+
+    Attributes:
+        images: a row an image, `picture` among `MODES`.
+        data_hash: of the videos; None where its `evaluation.json` doesn't say.
+    """
+
+    images: pd.DataFrame
+    data_hash: str | None = None
 
 
 @dataclass(frozen=True)
@@ -103,13 +118,16 @@ class Table:
     metrics: Sequence[str] = field(default=())
 
 
-def build(found: Sequence[Experiment], missing: Sequence[str], systems: Mapping[str, pd.DataFrame]) -> Table:
+def build(
+    found: Sequence[Experiment], missing: Sequence[str], systems: Mapping[str, System], chosen: Sequence[rows.Row]
+) -> Table:
     """The table of some experiments.
 
     Args:
         found: experiments that agree, see `experiments.collect`.
         missing: a line for each row or seed that is not there.
-        systems: scores of other systems by name, with `picture` among `MODES`.
+        systems: other systems by name. Those that were scored on other videos are left out, by name.
+        chosen: the rows that are shown, also those without an experiment.
 
     Raises:
         InputError: there is no experiment.
@@ -117,7 +135,9 @@ def build(found: Sequence[Experiment], missing: Sequence[str], systems: Mapping[
     if not found:
         raise InputError("no experiment of the table is there; `recipevis table1 run` makes them")
     columns = [name for name in found[0].images if name not in _COLUMNS]
-    lines = list(_lines(found, systems))
+    others = {name for name, system in systems.items() if not _is_of_same_videos(system, found[0])}
+    missing = [*missing, *(f"system {name}: scored on other videos than the experiments" for name in sorted(others))]
+    lines = list(_lines(found, {name: one for name, one in systems.items() if name not in others}, chosen))
     cells = {
         (line.key, line.mode, group): _means(line.scores, columns, first)
         for line in lines
@@ -133,9 +153,9 @@ def build(found: Sequence[Experiment], missing: Sequence[str], systems: Mapping[
         )
         for line in lines
         for group, first in GROUPS.items()
-        if line.key != MEAN_IMAGE
+        if line.key != MEAN_IMAGE and not line.is_missing
     }
-    by_row = {line.key: line for line in lines if line.mode == MODES[0]}
+    by_row = {line.key: line for line in lines if line.mode == MODES[0] and not line.is_missing}
     return Table(
         lines,
         cells,
@@ -150,13 +170,20 @@ def build(found: Sequence[Experiment], missing: Sequence[str], systems: Mapping[
     )
 
 
-def _lines(found: Sequence[Experiment], systems: Mapping[str, pd.DataFrame]):
+def _is_of_same_videos(system: System, experiment: Experiment) -> bool:
+    """Whether a system was scored on an experiment's images: by the hash of the data, and by their names."""
+    names = [set(images.sample_id[images.picture.isin(MODES)]) for images in (system.images, experiment.images)]
+    return system.data_hash in (None, experiment.about.get("data_hash")) and names[0] == names[1]
+
+
+def _lines(found: Sequence[Experiment], systems: Mapping[str, System], chosen: Sequence[rows.Row]) -> Iterator[Line]:
     """The lines of the table in reading order, for each mode."""
+    nothing = found[0].images.drop(columns="picture").set_index("sample_id").iloc[:0]
     for mode in MODES:
         by_row: dict[str, list[Experiment]] = {}
         for one in found:
             by_row.setdefault(one.row.key, []).append(one)
-        for row in rows.ROWS:
+        for row in chosen:
             kind = "control" if row.is_control else "paper"
             if row.fuser is None:
                 untouched = _averaged(_one_a_seed(found), "untouched_backbone")
@@ -164,6 +191,8 @@ def _lines(found: Sequence[Experiment], systems: Mapping[str, pd.DataFrame]):
             elif row.key in by_row:
                 several = by_row[row.key]
                 yield Line(row.key, row.label, kind, mode, _averaged(several, mode), len(several), row.paper)
+            else:
+                yield Line(row.key, row.label, kind, mode, nothing, 0, row.paper, is_missing=True)
         for key, several in by_row.items():
             if not fuser_class(several[0].row.fuser).uses_image:
                 continue
@@ -172,10 +201,10 @@ def _lines(found: Sequence[Experiment], systems: Mapping[str, pd.DataFrame]):
                     label = f"{several[0].row.label}: {line.label[0].lower()}{line.label[1:]}"
                     scores = _averaged(several, line.row)
                     yield Line(f"{key}:{line.row}", label, "within", mode, scores, len(several))
-        for name, scores in systems.items():
-            own = scores[scores.picture == mode].drop(columns="picture").set_index("sample_id")
+        for name, system in systems.items():
+            own = system.images[system.images.picture == mode].drop(columns="picture").set_index("sample_id")
             if len(own):
-                yield Line(f"system:{name}", name, "system", mode, own, 0)
+                yield Line(f"system:{name}", f"system: {name}", "system", mode, own, 0)
         for line in sorted(LINES, key=lambda line: KINDS.index(line.kind), reverse=True):
             if line.kind not in (MODEL, "control") and line.row != "untouched_backbone":
                 scores = _averaged(_one_a_seed(found), line.row)
@@ -210,6 +239,8 @@ def _means(scores: pd.DataFrame, columns: Sequence[str], first: int) -> dict[str
 def _sets(found: Sequence[Experiment], line: Line, group: str) -> dict[str, Any]:
     """A line's distances of sets: the mean over its seeds, with the interval of a single seed."""
     names = [name for name, metric in metrics.named().items() if metric.kind == "set"]
+    if line.is_missing or line.kind == "system":
+        return {}
     key, _, within = line.key.partition(":")
     own = [one for one in found if one.row.key == key]
     row = (within or "model") if own else {"untouched": "untouched_backbone"}.get(key, key)
@@ -270,7 +301,7 @@ def _compare(found: Sequence[Experiment], by_row: Mapping[str, Line]) -> list[Co
             difference,
             float(p),
             significance.stars(float(p), len(videos)),
-            metrics.named()[name].better(difference["mean"], 0.0),
+            difference["mean"] is not None and metrics.named()[name].better(difference["mean"], 0.0),
             of_seeds,
             len(videos),
         )
@@ -300,17 +331,20 @@ def _tracking(found: Sequence[Experiment], lines: Sequence[Line], columns: Seque
     if not truth:
         return pd.DataFrame()
     judged = [name for name in columns if metrics.named()[name].kind != "scene"]
-    shown = [line for line in lines if line.mode == MODES[0] and line.kind in ("paper", "control", "within")]
+    kinds = ("paper", "control", "within")
+    shown = [line for line in lines if line.mode == MODES[0] and line.kind in kinds and not line.is_missing]
     images = pd.concat([one.images[one.images.picture == MODES[0]] for one in found])
     means = pd.DataFrame({line.key: line.scores[[*judged, *truth]].mean() for line in shown}).T
     return tracking.over_images(images, judged, truth).join(tracking.over_rows(means, judged, truth))
 
 
-def read_systems(folder: Path) -> dict[str, pd.DataFrame]:
-    """The scores of other systems by name, as `recipevis score` writes them; empty without any."""
+def read_systems(folder: Path) -> dict[str, System]:
+    """Other systems by name, as `recipevis score` writes them; empty without any."""
     found = {}
     for path in sorted(folder.glob("*/images.csv")):
-        found[path.parent.name] = pd.read_csv(path, dtype={"video_id": str})
+        images, result = pd.read_csv(path, dtype={"sample_id": str, "video_id": str}), path.with_name("evaluation.json")
+        said = json.loads(result.read_text(encoding="utf-8")) if result.exists() else {}
+        found[path.parent.name] = System(images, said.get("experiment", {}).get("data_hash"))
     return found
 
 

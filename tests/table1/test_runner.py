@@ -1,115 +1,211 @@
-"""Running rows as experiments, in a repository with a tiny pipeline."""
+"""Runs of a tiny pipeline: what runs, what a kill loses, what the workspace keeps."""
 
+import os
+import signal
 import subprocess
 import sys
-import textwrap
+from pathlib import Path
 
 import pytest
-from ruamel.yaml import YAML
 
 from recipevis.errors import ParameterError
-from recipevis.table1 import experiments, runner
-from recipevis.table1.rows import ROWS
+from recipevis.table1 import experiments, rows, runner
+from tests.conftest import ROOT
+from tests.table1.conftest import git
 
-BASELINE = next(row for row in ROWS if row.key == "baseline")
-CYCLE = next(row for row in ROWS if row.key == "baseline-cycle")
-STAGE = """
-import json, pathlib, sys
-from ruamel.yaml import YAML
-values = YAML(typ="safe", pure=True).load(open("params.yaml"))
-if pathlib.Path(r"{folder}/fail").exists() and values["cycle"]["weight"]:
-    sys.exit(1)
-pathlib.Path("reports").mkdir(exist_ok=True)
-about = {{"data_hash": "d", "steps": values["steps"], "fuser": values["fuser"]}}
-json.dump({{"experiment": about, "rows": {{}}}}, open("reports/evaluation.json", "w"))
-row = "autoregressive,a_00,a,0,%s" % values["seed"]
-open("reports/images.csv", "w").write("picture,sample_id,video_id,step,psnr\\n" + row + "\\n")
-"""
+pytestmark = pytest.mark.slow  # each experiment is a clone and a run of DVC
+
+CONCAT, TEXT, IMAGE = rows.select(["concat"]), rows.select(["text_only"]), rows.select(["image_only"])
+PROGRAM = "from recipevis.cli import app; app()"
+
+
+def run(chosen: list, gpus: tuple[str, ...] = (), **keywords: object) -> list[str]:
+    """Run what is missing; the names of those that failed."""
+    return [one.name for one in runner.run(runner.plan(chosen, [0], **keywords), gpus)]
+
+
+def why(chosen: list) -> dict[str, str]:
+    """What would run, and why."""
+    return {one.row.key: one.why for one in runner.plan(chosen, [0])}
+
+
+def state() -> dict[str, object]:
+    """All that a user sees of the workspace: files, index, branches and stashes."""
+    untracked = git("ls-files", "--others", "--exclude-standard")
+    contents = {name: Path(name).read_bytes() for name in git("ls-files").splitlines() if Path(name).exists()}
+    return {"files": contents, "index": git("ls-files", "--stage"), "untracked": untracked} | {
+        "refs": git("for-each-ref", "refs/heads", "refs/stash"),
+        "head": git("rev-parse", "HEAD"),
+    }
+
+
+def trainings(home: Path, name: str = "concat-0-0") -> int:
+    """How often a training was begun."""
+    return len((home / name / "trainings").read_text().splitlines())
 
 
 @pytest.fixture
-def repository(tmp_path, monkeypatch):
-    """A repository whose one stage takes the place of the six that make a number."""
-    folder = tmp_path / "repository"
-    (folder / "stages").mkdir(parents=True)
-    (folder / "recipevis").mkdir()
-    monkeypatch.chdir(folder)
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
-    values = {"fuser": "baseline", "seed": 0, "steps": 3, "cycle": {"weight": 0}}
-    writer = YAML()
-    writer.dump(values, folder / "params.yaml")
-    stages = {name: {"cmd": "true", "deps": ["stages/evaluate.py"]} for name in experiments._STAGES}
-    stages["evaluate"] |= {
-        "cmd": f"{sys.executable} stages/evaluate.py",
-        "params": ["fuser", "seed", "steps", "cycle.weight"],
-        "outs": ["reports/evaluation.json", "reports/images.csv"],
-    }
-    writer.dump({"stages": stages}, folder / "dvc.yaml")
-    (folder / "stages/evaluate.py").write_text(STAGE.format(folder=tmp_path))
-    (folder / ".gitignore").write_text("/reports\n/logs\n")
-    commands = """
-        git init --quiet
-        git config user.name t
-        git config user.email t@localhost
-        dvc init --quiet
-        git add .
-        git commit --quiet --message begin
-    """
-    for command in textwrap.dedent(commands).split("\n"):
-        if command:
-            head, *rest = command.split()
-            words = [sys.executable, "-m", "dvc", *rest] if head == "dvc" else [head, *rest]
-            subprocess.run(words, check=True, capture_output=True)
-    return folder
+def dirty(project) -> Path:
+    """The project with a changed file, a staged one and one that git doesn't know."""
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("steps: 2", "steps: 3"))
+    (project / "stages/new.txt").write_text("new")
+    git("add", "stages/new.txt")
+    (project / "notes.txt").write_text("unknown to git")
+    return project
 
 
-def test_what_is_missing_runs_once_and_stays_out_of_the_workspace(repository):
-    before = (repository / "params.yaml").read_bytes()
-    runs = runner.plan([BASELINE, CYCLE, ROWS[0]], [0], 0.5, ["steps=4"])
-    assert [(one.name, one.why) for one in runs] == [
-        ("table1-baseline-seed0", "missing"),
-        ("table1-baseline-cycle-seed0", "missing"),
-    ]  # the untouched backbone needs no run
-    assert runner.run(runs, []) == []
-    assert (repository / "params.yaml").read_bytes() == before
-    assert not (repository / "reports").exists()
-    known = experiments.commits()
-    assert known.keys() == {"table1-baseline-seed0", "table1-baseline-cycle-seed0"}
-    assert experiments.parameters(known["table1-baseline-cycle-seed0"])["cycle"]["weight"] == 0.5
-    assert runner.plan([BASELINE, CYCLE], [0], 0.5, ["steps=4"]) == []
-    found, left_out = experiments.collect([(BASELINE, 0), (CYCLE, 0), (BASELINE, 1)])
-    assert [one.about["steps"] for one in found] == [4, 4]
-    assert found[0].images.psnr.tolist() == [0]
-    assert len(left_out) == 1
-    assert "table1-baseline-seed1" in left_out[0]
+@pytest.fixture
+def gate(tmp_path) -> str:
+    """Pipes in which a training says that it is there, and where it waits, by GPU."""
+    for gpu in ("", "3", "5"):
+        for end in ("here", "go"):
+            os.mkfifo(tmp_path / f"gate{gpu}{end}")
+    return str(tmp_path / "gate")
 
 
-def test_stale_experiments_run_again_and_disagreeing_ones_are_left_out(repository):
-    runner.run(runner.plan([BASELINE, CYCLE], [0], 0.5, []), [])
-    (stale,) = [one for one in runner.plan([BASELINE, CYCLE], [0], 0.7, [])]
-    assert (stale.name, stale.why) == ("table1-baseline-cycle-seed0", "stale: cycle.weight")
-    code = repository / "stages/evaluate.py"
-    code.write_text(code.read_text() + "# another\n")
-    assert {one.why for one in runner.plan([BASELINE, CYCLE], [0], 0.5, [])} == {"stale: stages/evaluate.py"}
-    assert runner.run(runner.plan([CYCLE], [0], 0.5, []), []) == []
-    found, left_out = experiments.collect([(BASELINE, 0), (CYCLE, 0)])
-    assert [one.row for one in found] == [CYCLE]  # the newer one says what the code is
-    assert "stages/evaluate.py" in left_out[0]
+def start(gate: str | None, *arguments: str) -> subprocess.Popen:
+    """`recipevis table1 run` in a process group of its own."""
+    environment = os.environ | {"PYTHONPATH": str(ROOT)} | ({"GATE": gate} if gate else {})
+    command = [sys.executable, "-c", PROGRAM, "table1", "run", *arguments]
+    return subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment, start_new_session=True
+    )
 
 
-def test_a_failure_stops_no_other_and_keeps_the_old_result(repository, tmp_path, capsys):
-    runner.run(runner.plan([CYCLE], [0], 0.5, []), [])
-    (tmp_path / "fail").touch()
-    runs = runner.plan([BASELINE, CYCLE], [0], 0.7, [])
-    failed = runner.run(runs[::-1], ["0", "1"])  # the failing one first; two at a time
-    assert [one.name for one in failed] == ["table1-baseline-cycle-seed0"]
-    assert failed[0].log.exists()
-    known = experiments.commits()
-    assert experiments.parameters(known["table1-baseline-cycle-seed0"])["cycle"]["weight"] == 0.5
-    assert "table1-baseline-seed0" in known
+def test_each_row_becomes_an_experiment_and_the_workspace_stays(dirty, recipevis_home):
+    before = state()
+    chosen = rows.select(["untouched", "concat", "concat-cycle", "text_only"])
+    assert run(chosen, cycle_weight=0.5) == []
+    assert state() == before
+    found = experiments.commits()
+    assert sorted(found) == [f"table1-{key}-seed0" for key in ("concat-cycle", "concat", "text-only")]
+    parameters = [experiments.parameters(found[name]) for name in sorted(found)]
+    assert [values["cycle"]["weight"] for values in parameters] == [0.5, 0, 0]
+    assert [values["fuser"] for values in parameters] == ["concat", "concat", "text_only"]
+    assert all(values["train"]["steps"] == 3 for values in parameters), "the changed file was run"
+    assert all(git("show", f"{commit}:stages/new.txt") == "new" for commit in found.values())
+    assert (recipevis_home / "manifests").read_text().splitlines() == ["one"], "what rows share was made once"
+    assert (recipevis_home / "concat-0-0/root").read_text() == str(dirty), "relative paths start at the workspace"
+    assert not [path for path in runner.CLONES.iterdir() if path.is_dir()]
+    assert experiments.read(*CONCAT, 0, "table1-concat-seed0", found["table1-concat-seed0"]).about["fuser"] == "concat"
+    assert why(CONCAT) == {}
 
 
-def test_settings_that_the_rows_set_are_refused(repository):
-    for setting in ("seed=1", "steps"):
-        with pytest.raises(ParameterError, match=setting):
-            runner.plan([BASELINE], [0], 0.5, [setting])
+def test_a_failed_row_stops_no_other_and_has_a_log(project, capfd):
+    assert run([*IMAGE, *TEXT]) == ["table1-image-only-seed0"]
+    assert list(experiments.commits()) == ["table1-text-only-seed0"]
+    assert "image_only never trains" in (runner.LOGS / "table1-image-only-seed0.log").read_text()
+    assert "logs/table1/table1-image-only-seed0.log" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["everything", "the command alone"])
+def test_a_kill_loses_nothing(everything, dirty, recipevis_home, gate):
+    """Killed in its second step: the next run goes on from there, or waits for the training that still runs."""
+    before = state()
+    first = start(gate, "--rows", "concat")
+    Path(f"{gate}here").read_bytes()
+    assert sorted(path.name for path in (recipevis_home / "concat-0-0").iterdir()) == ["0", "trainings"]
+    (os.killpg if everything else os.kill)(first.pid, signal.SIGKILL)
+    first.wait()
+    assert state() == before
+    assert experiments.commits() == {}
+    made = (recipevis_home / "concat-0-0/0").read_text()
+    second = start(None, "--rows", "concat")
+    if not everything:
+        lines = iter(second.stdout.readline, "")
+        assert any("another process runs table1-concat-seed0" in line for line in lines)
+        Path(f"{gate}go").write_bytes(b"")
+    printed, _ = second.communicate()
+    assert second.returncode == 0, printed
+    assert list(experiments.commits()) == ["table1-concat-seed0"]
+    assert (recipevis_home / "concat-0-0/0").read_text() == made, "the first step was not made again"
+    assert trainings(recipevis_home) == (2 if everything else 1)
+    assert state() == before
+    assert not [path for path in runner.CLONES.iterdir() if path.is_dir()]
+
+
+def test_two_gpus_train_at_the_same_time(project, gate):
+    both = start(gate, "--rows", "concat,text_only", "--gpus", "3,5")
+    for gpu in ("3", "5"):  # both are there before either may go on
+        Path(f"{gate}{gpu}here").read_bytes()
+    for gpu in ("3", "5"):
+        Path(f"{gate}{gpu}go").write_bytes(b"")
+    printed, _ = both.communicate()
+    assert both.returncode == 0, printed
+    assert sorted(experiments.commits()) == ["table1-concat-seed0", "table1-text-only-seed0"]
+
+
+def test_what_changes_a_number_makes_an_experiment_stale(project, recipevis_home):
+    chosen = [*CONCAT, *TEXT]
+    assert why(chosen) == {"concat": "missing", "text_only": "missing"}
+    run(chosen)
+    old = experiments.commits()
+    assert why(chosen) == {}
+    path = project / "params.yaml"
+    original = path.read_text()
+    path.write_text(original.replace("device: auto", "device: cpu").replace("processes: 1", "processes: 2"))
+    assert why(chosen) == {}, "these say how, not what"
+    path.write_text(original.replace("limit: 1", "limit: 2").replace("steps: 2", "steps: 4"))
+    assert why(chosen) == dict.fromkeys(["concat", "text_only"], "stale: dataset.limit, train.steps")
+    path.write_text(original)
+    (project / "recipevis/fusers/concat.py").write_text("# changed")
+    assert why(chosen) == {"concat": "stale: recipevis/fusers/concat.py"}
+    git("commit", "-q", "--all", "-m", "change a fuser")
+    assert why(chosen) == {"concat": "stale: recipevis/fusers/concat.py"}, "also from another commit on"
+    run(chosen)
+    assert why(chosen) == {}
+    new = experiments.commits()
+    assert new["table1-concat-seed0"] != old["table1-concat-seed0"]
+    assert new["table1-text-only-seed0"] == old["table1-text-only-seed0"]
+    assert git("for-each-ref", "refs/exps").count("table1-concat-seed0") == 1, "the old one is replaced"
+
+
+def test_a_stale_experiment_stays_until_the_new_one_is_there(project):
+    run(CONCAT)
+    old = experiments.commits()
+    (project / "stages/train.py").write_text("raise SystemExit('broken')")
+    assert why(CONCAT) == {"concat": "stale: stages/train.py"}
+    assert run(CONCAT) == ["table1-concat-seed0"]
+    assert experiments.commits() == old
+
+
+def test_other_videos_make_an_experiment_stale(project, recipevis_home):
+    run(CONCAT)
+    dvc = [sys.executable, "-m", "dvc", "repro", "--quiet"]
+    subprocess.run(dvc, check=True)
+    assert why(CONCAT) == {}
+    (recipevis_home / "videos").write_text("one more")
+    subprocess.run([*dvc, "--force", "--single-item", "manifest"], check=True)
+    assert why(CONCAT) == {"concat": "stale: other videos"}
+    assert run(CONCAT) == []
+    assert why(CONCAT) == {}
+    [commit] = experiments.commits().values()
+    assert "one more" in experiments.read(*CONCAT, 0, "table1-concat-seed0", commit).about["data_hash"]
+
+
+@pytest.mark.parametrize(
+    ("in_file", "given", "expected"), [("0", None, "0.1"), ("0.7", None, "0.7"), ("0.7", 2, "2"), ("0", 2, "2")]
+)
+def test_the_weight_of_the_cycle_loss(in_file, given, expected, project):
+    path = project / "params.yaml"
+    path.write_text(path.read_text().replace("weight: 0", f"weight: {in_file}"))
+    runs = runner.plan(rows.select(["concat", "concat-cycle"]), [4], given)
+    assert [one.settings for one in runs] == [
+        ("fuser=concat", "seed=4", f"cycle.weight={weight}") for weight in ("0", expected)
+    ]
+
+
+def test_what_a_row_sets_is_refused(project):
+    for setting in ("seed=1", "+fuser=concat", "train.steps"):
+        with pytest.raises(ParameterError, match="--set"):
+            runner.plan(CONCAT, [0], more=[setting])
+    for weight in (0, -1):
+        with pytest.raises(ParameterError, match="--cycle-weight"):
+            runner.plan(CONCAT, [0], weight)
+
+
+def test_a_setting_is_of_all_rows_and_counts_for_staleness(project):
+    run(CONCAT, more=["train.steps=4"])
+    assert why(CONCAT) == {"concat": "stale: train.steps"}
+    assert runner.plan(CONCAT, [0], more=["train.steps=4"]) == []

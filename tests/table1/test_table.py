@@ -1,162 +1,189 @@
-import html
+"""The numbers of the table, against means, t-intervals and sign flips that are computed here in another way."""
+
+import io
+import itertools
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
+from scipy import stats
 
-from recipevis.errors import InputError, ParameterError
-from recipevis.evaluation import significance
-from recipevis.table1 import render, rows, table
-from tests.table1.conftest import experiment, images
+from recipevis.errors import InputError
+from recipevis.table1 import rows, table
+from tests.table1.conftest import METRICS, STEPS, VIDEOS, images_of, level
 
-
-@pytest.fixture
-def made(found):
-    return table.build(found, ["table1-text-pooling-seed0: not run"], {})
+ALL = list(rows.ROWS)
+SOME = ("baseline", "concat", "concat-cycle", "attend_to_image", "text_only")
 
 
-def test_there_are_the_papers_thirteen_rows_and_two_controls():
-    assert len(rows.PAPER_ROWS) == 13
-    assert [row.key for row in rows.ROWS if row.is_control] == ["text_only", "image_only"]
-    assert len({row.key for row in rows.ROWS}) == len(rows.ROWS)
-    assert len({row.experiment(0) for row in rows.trained()}) == len(rows.ROWS) - 1
+def build(found: list, missing: tuple = (), systems: dict | None = None, chosen: list = ALL) -> table.Table:
+    return table.build(found, missing, systems or {}, chosen)
 
 
-def test_the_papers_numbers_are_its_own(shared):
-    """Against the text of the paper's Table 1."""
-    text = (shared / "paper" / "recipevis.txt").read_text(encoding="utf-8")
-    paper = {}
-    for line in text.splitlines():
-        cells = line.split("\t")
-        if len(cells) == 4 and cells[1][:1].isdigit():
-            paper[cells[0]] = [[float(value) for value in cell.split("/")] for cell in cells[1:]]
-    names = {"concat": "Concatenation", "text_pooling": "Text Pooling", "image_pooling": "Image Pooling"}
-    names |= {"attend_to_text": "Attend to Text", "attend_to_image": "Attend to Image"}
-    assert len(paper) == 6
-    for row in rows.PAPER_ROWS:
-        if row.fuser in names:
-            assert list(row.paper) == [values[int(row.cycle)] for values in paper[names[row.fuser]]]
-        elif row.paper:
-            assert list(row.paper) == [values[0] for values in paper["Baseline (Stable Diffusion)"]]
+def of_videos(image_set: str, key: str, seeds: tuple[int, ...], metric: str, first: int = 0) -> np.ndarray:
+    """The mean of each video's images; all videos have as many."""
+    steps = range(first, STEPS)
+    values = [
+        [np.mean([level(image_set, key, seed, metric, video, step) for seed in seeds]) for step in steps]
+        for video in range(VIDEOS)
+    ]
+    return np.mean(values, axis=1)
 
 
-def test_a_row_is_the_mean_over_its_seeds(found, made):
-    own = [one.images for one in found if one.row.key == "attend_to_image"]
-    expected = np.mean([table_[table_.picture == "autoregressive"].psnr.mean() for table_ in own])
-    cell = made.cells["attend_to_image", "autoregressive", "all"]["psnr"]
-    assert cell["mean"] == pytest.approx(expected, rel=1e-4)
-    assert cell["low"] < cell["mean"] < cell["high"]
-    seeds = {line.key: line.seeds for line in made.lines}
-    assert (seeds["attend_to_image"], seeds["attend_to_image-cycle"], seeds["untouched"]) == (3, 1, 0)
-    assert made.cells["attend_to_image", "autoregressive", "all"]["fid"] == {"mean": 20.1, "low": None, "high": None}
-    assert made.cells["mean_image", "autoregressive", "all"]["fid"]["low"] == 1.0
+def t_interval(values: np.ndarray) -> list[float]:
+    """The mean of videos with its t-interval, by scipy."""
+    low, high = stats.t.interval(0.95, len(values) - 1, values.mean(), stats.sem(values))
+    return [values.mean(), low, high]
 
 
-def test_every_kind_of_line_is_there(made):
-    kinds = {line.kind for line in made.lines}
-    assert kinds == {"paper", "control", "within", "baseline", "upper bound"}
-    within = [line.key for line in made.lines if line.kind == "within"]
-    assert "attend_to_image:wrong_previous" in within
-    assert not any(key.startswith("baseline:") for key in within)  # it sees no image
+def numbers(entry: dict) -> list[float]:
+    return [entry["mean"], entry["low"], entry["high"]]
 
 
-def test_the_family_is_corrected_together(found, made):
-    """Against the same sums put together by hand."""
-    sums, labels = [], []
-    tables = {(one.row.key, one.seed): one.images[one.images.picture == "autoregressive"] for one in found}
+@pytest.mark.parametrize(("group", "first"), [("all", 0), ("after_first", 1)])
+@pytest.mark.parametrize("mode", ["autoregressive", "teacher_forced"])
+def test_a_cell_is_the_mean_over_seeds_with_the_interval_over_videos(made, mode, group, first):
+    shown = build([made("baseline", seed) for seed in (0, 1, 2)] + [made("concat")])
+    for key, seeds in (("baseline", (0, 1, 2)), ("concat", (0,))):
+        for metric in METRICS:
+            expected = t_interval(of_videos(mode, key, seeds, metric, first))
+            assert numbers(shown.cells[key, mode, group][metric]) == pytest.approx(expected, rel=1e-4)
+            values = of_videos(mode, key, seeds, metric, first) - of_videos("mean_image", key, seeds, metric, first)
+            assert numbers(shown.margins[key, mode, group][metric]) == pytest.approx(t_interval(values), rel=1e-4)
 
-    def averaged(key, seeds):
-        return sum(tables[key, seed].set_index("sample_id")[list(rows.FAMILY)] for seed in seeds) / len(seeds)
 
-    for one in ("concat", "attend_to_image"):
-        for other in ("baseline", "text_only"):
-            seeds = [0, 1, 2] if one == "attend_to_image" else [0]
-            apart = averaged(one, seeds) - averaged(other, seeds)
-            sums.append(apart.groupby(apart.index.str.partition("_").get_level_values(0)).sum())
-            labels.append((one, other))
-    cycle = averaged("attend_to_image-cycle", [0]) - averaged("attend_to_image", [0])
-    sums.append(cycle.groupby(cycle.index.str.partition("_").get_level_values(0)).sum())
-    adjusted = significance.max_t(np.concatenate([one.to_numpy() for one in sums], axis=1)).reshape(
-        -1, len(rows.FAMILY)
+def test_every_chosen_row_is_there_also_without_an_experiment(made):
+    shown = build([made("baseline"), made("concat", 0), made("concat", 1)])
+    for mode in ("autoregressive", "teacher_forced"):
+        lines = [line for line in shown.lines if line.mode == mode]
+        assert [line.key for line in lines if line.kind in ("paper", "control")] == [row.key for row in ALL]
+        by_key = {line.key: line for line in lines}
+        assert {key: line.seeds for key, line in by_key.items() if line.seeds} == {
+            "baseline": 1,
+            "concat": 2,
+            "concat:wrong_previous": 2,
+            "concat:no_previous": 2,
+        }
+        there = {line.key for line in lines if line.kind in ("paper", "control") and not line.is_missing}
+        assert there == {"untouched", "baseline", "concat"}
+    assert shown.cells["text_pooling", "autoregressive", "all"]["psnr"] == dict.fromkeys(("mean", "low", "high"))
+    assert not [line for line in build([made("concat")], chosen=rows.select(["concat"])).lines if line.is_missing]
+
+
+def test_untouched_needs_no_experiment_of_its_own(made):
+    shown = build([made("concat", 0), made("baseline", 1)])
+    expected = np.mean(
+        [level("untouched_backbone", "concat", seed, "psnr", v, s) for seed, v, s in np.ndindex(2, 6, 3)]
     )
-    expected = {label: dict(zip(rows.FAMILY, p, strict=True)) for label, p in zip(labels, adjusted, strict=False)}
-    assert len(made.comparisons) == 5 * len(rows.FAMILY)
-    for one in made.comparisons:
-        other = {"Baseline, fine-tuned": "baseline", "Text only (control)": "text_only"}.get(one.other)
-        if other:
-            assert one.p == pytest.approx(expected[one.key, other][one.metric])
-    fuser = next(one for one in made.comparisons if one.key == "attend_to_image" and one.metric == "psnr")
-    assert fuser.stars == "**"  # the least p of eight videos is 0.008
-    assert fuser.is_better
-    assert len(fuser.seeds) == 3
+    assert shown.cells["untouched", "teacher_forced", "all"]["psnr"]["mean"] == pytest.approx(expected, rel=1e-4)
 
 
-def test_no_star_with_too_few_videos(found):
-    few = [experiment(key, level) for key, level in (("baseline", 16.0), ("attend_to_image", 20.0))]
-    for one in few:
-        one.images.drop(one.images[one.images.video_id > "v4"].index, inplace=True)
-    made = table.build(few, [], {})
-    assert {one.stars for one in made.comparisons} == {""}
-    assert any("no star can occur" in note for note in render.notes(made))
+def test_p_values_are_those_of_all_flips_of_the_family(made):
+    """Brute force over all 64 assignments of signs, every comparison by its own loop."""
+    shown = build([made(key) for key in SOME])
+    pairs = [
+        ("concat", "baseline"),
+        ("attend_to_image", "baseline"),
+        ("concat", "text_only"),
+        ("attend_to_image", "text_only"),
+        ("concat-cycle", "concat"),
+    ]
+    tested = [(a, b, metric) for a, b in pairs for metric in METRICS]
+    apart = {
+        (a, b, metric): of_videos("autoregressive", a, (0,), metric) - of_videos("autoregressive", b, (0,), metric)
+        for a, b, metric in tested
+    }
+
+    def statistic(values: np.ndarray, signs: tuple) -> float:
+        return abs(sum(s * v for s, v in zip(signs, values, strict=True))) / sum(v**2 for v in values) ** 0.5
+
+    flips = list(itertools.product((1, -1), repeat=VIDEOS))
+    largest = [max(statistic(values, signs) for values in apart.values()) for signs in flips]
+    assert [(one.key, one.metric) for one in shown.comparisons] == [(a, metric) for a, _, metric in tested]
+    for one, key in zip(shown.comparisons, tested, strict=True):
+        observed = statistic(apart[key], (1,) * VIDEOS)
+        assert one.p == pytest.approx(np.mean([most >= observed * (1 - 1e-9) for most in largest]))
+        assert numbers(one.difference) == pytest.approx(t_interval(apart[key]), rel=1e-4)
+        assert one.is_better == ((apart[key].mean() > 0) == (one.metric == "psnr"))
+        assert one.stars == ("*" if one.p < 0.05 else ""), "six videos can earn one star, p = 1/32, and no more"
+    assert {one.stars for one in shown.comparisons} == {"*", ""}
 
 
-def test_a_claim_about_the_cycle_loss_needs_both_judges(found, made):
-    assert [claim for claim in render.cycle_claims(made) if "both judges" in claim]
-    for one in found:
-        if one.row.key == "attend_to_image-cycle":
-            one.images["encoder_cosine"] += 3  # now the other judge says that it is worse
-    claims = render.cycle_claims(table.build(found, [], {}))
-    assert not [claim for claim in claims if "better by both" in claim]
-
-
-def test_a_row_that_does_not_beat_the_mean_image_is_marked_by_its_paired_interval(made):
-    shown = render.view(made)["sections"][0]["parts"][0]
-    marks = {line["label"]: line["cells"][0]["mark"] for line in shown["lines"]}
-    assert render.NOT_ABOVE in marks["Concatenation"]
-    assert render.NOT_ABOVE not in marks["Attend to image"]
-    assert "*" in marks["Attend to image"]
-
-
-def test_seeds_videos_and_the_rest(found, made):
-    parts = made.variances["attend_to_image"]["psnr"]
-    assert parts["video"] > parts["rest"] > 0
-    assert "concat" not in made.variances  # one seed
-
-
-def test_the_formats_have_every_row_and_name_what_is_missing(made):
-    text, tex, page = render.markdown(made), render.latex(made), render.page(made)
-    numbers = pd.read_csv(pd.io.common.StringIO(table.dump(made)))
-    for line in made.lines:
-        assert line.label in text
-        assert line.label in html.unescape(page)
-    assert all("table1-text-pooling-seed0" in written for written in (text, tex, page))
-    assert tex.count(r"\\") > 10
-    assert tex.count("{") == tex.count("}")
-    assert "http" not in page.replace('lang="en"', "")
-    row = numbers[(numbers.row == "concat") & (numbers["mode"] == "teacher_forced") & (numbers.steps == "after_first")]
-    assert (
-        row.set_index("metric")["mean"]["psnr"] == made.cells["concat", "teacher_forced", "after_first"]["psnr"]["mean"]
+def test_seeds_are_paired(made):
+    """A row with one seed is compared with that seed of the other."""
+    shown = build([made("baseline", seed) for seed in (0, 1, 2)] + [made("concat", seed) for seed in (1, 2)])
+    [one] = [one for one in shown.comparisons if one.metric == "psnr"]
+    expected = of_videos("autoregressive", "concat", (1, 2), "psnr") - of_videos(
+        "autoregressive", "baseline", (1, 2), "psnr"
     )
-    compared = pd.read_csv(pd.io.common.StringIO(table.dump_comparisons(made)))
-    assert len(compared) == len(made.comparisons)
-    assert all(isinstance(json.loads(value), list) for value in compared.by_seed)
+    assert one.difference["mean"] == pytest.approx(expected.mean(), rel=1e-4)
+    by_seed = [
+        np.mean([level("autoregressive", k, s, "psnr", v, t) for v, t in np.ndindex(6, 3)])
+        for s in (1, 2)
+        for k in ("concat", "baseline")
+    ]
+    assert one.seeds == pytest.approx([by_seed[0] - by_seed[1], by_seed[2] - by_seed[3]])
+    assert not build([made("baseline", 0), made("concat", 1)]).comparisons, "no seed in common"
 
 
-def test_another_system_is_a_row(found):
-    made = table.build(found, [], {"theirs": images(18.0, 5)})
-    line = next(line for line in made.lines if line.kind == "system")
-    assert line.label == "theirs"
-    assert made.cells[line.key, "autoregressive", "all"]["psnr"]["mean"] == pytest.approx(18.7, abs=0.1)
+def test_variances_are_those_of_the_planted_effects(made):
+    """Seeds add 0.1 a seed to every image, so nothing is left over; of videos, the variance of their parts."""
+    shown = build([made("concat", seed) for seed in (0, 1, 2)])
+    parts = shown.variances["concat"]["psnr"]
+    assert parts["seed"] == pytest.approx(np.var([0, 0.1, 0.2], ddof=1), rel=1e-6)
+    assert parts["video"] == pytest.approx(
+        np.var(of_videos("autoregressive", "concat", (0,), "psnr"), ddof=1), rel=1e-6
+    )
+    assert parts["rest"] == pytest.approx(0, abs=1e-9)
+    assert build([made("concat")]).variances == {}
 
 
-def test_an_empty_table_is_an_error():
+def test_systems_are_rows_and_those_of_other_videos_are_left_out_by_name(made):
+    mine = images_of("concat", 0, ["autoregressive", "teacher_forced"])
+    systems = {
+        "peer": table.System(mine, "abc"),
+        "unsaid": table.System(mine),
+        "elsewhere": table.System(mine, "another hash"),
+        "short": table.System(mine[mine.video_id != "5"], "abc"),
+    }
+    shown = build([made("baseline")], ("a row: not run",), systems)
+    assert {line.key for line in shown.lines if line.kind == "system"} == {"system:peer", "system:unsaid"}
+    assert shown.missing[0] == "a row: not run"
+    assert [line.split(":")[0] for line in shown.missing[1:]] == ["system elsewhere", "system short"]
+    expected = t_interval(of_videos("teacher_forced", "concat", (0,), "psnr"))
+    assert numbers(shown.cells["system:peer", "teacher_forced", "all"]["psnr"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_systems_are_read_from_their_folder(tmp_path):
+    for name, result in (("a", {"experiment": {"data_hash": "abc"}}), ("b", {"rows": {}}), ("c", None)):
+        (tmp_path / name).mkdir()
+        images_of("concat", 0, ["autoregressive"]).to_csv(tmp_path / name / "images.csv", index=False)
+        if result is not None:
+            (tmp_path / name / "evaluation.json").write_text(json.dumps(result))
+    read = table.read_systems(tmp_path)
+    assert {name: system.data_hash for name, system in read.items()} == {"a": "abc", "b": None, "c": None}
+    assert read["a"].images.video_id.tolist()[:2] == ["0", "0"]
+    assert table.read_systems(tmp_path / "absent") == {}
+
+
+def test_csv_has_every_number_once(made):
+    shown = build([made("baseline"), made("concat")])
+    read = pd.read_csv(io.StringIO(table.dump(shown)))
+    keys = ["row", "mode", "steps", "metric"]
+    assert not read.duplicated(keys).any()
+    assert len(read) == len(shown.lines) * 2 * len(METRICS)
+    for line in read[read.row == "concat"].itertuples():
+        entry = shown.cells[line.row, line.mode, line.steps][line.metric]
+        margin = shown.margins[line.row, line.mode, line.steps][line.metric]
+        assert [line.mean, line.low, line.high] == numbers(entry)
+        over = [line.over_mean_image_mean, line.over_mean_image_low, line.over_mean_image_high]
+        assert over == numbers(margin)
+        assert (line.images, line.videos) == (len(range(STEPS)) * VIDEOS - (line.steps != "all") * VIDEOS, VIDEOS)
+    compared = pd.read_csv(io.StringIO(table.dump_comparisons(shown)))
+    assert compared.p.tolist() == [one.p for one in shown.comparisons]
+
+
+def test_without_experiments_there_is_no_table():
     with pytest.raises(InputError, match="table1 run"):
-        table.build([], [], {})
-
-
-def test_rows_are_chosen_by_key():
-    assert [row.key for row in rows.select(["concat", "baseline"])] == ["baseline", "concat"]
-    assert rows.select([]) == list(rows.ROWS)
-    with pytest.raises(ParameterError, match="concatenate"):
-        rows.select(["concatenate"])
+        build([])
