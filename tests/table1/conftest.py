@@ -13,6 +13,7 @@ from recipevis.evaluation import rows as set_rows
 from recipevis.evaluation import scores, summary
 from recipevis.table1 import rows
 from recipevis.table1.experiments import Experiment
+from tests.table1.fabricated import found as found
 
 SETS = list(dict.fromkeys(name for names in set_rows.image_sets().values() for name in names))
 VIDEOS, STEPS = 6, 3
@@ -84,8 +85,6 @@ Path('reports/images.csv').write_text('picture,sample_id,video_id,step,psnr\\nau
 HEAD = """import json, os
 from pathlib import Path
 from ruamel.yaml import YAML
-from tests.table1.fabricated import found  # noqa: F401
-from tests.table1.fabricated import found as found
 values = YAML(typ='safe', pure=True).load(Path('params.yaml'))
 for folder in ('data', 'reports'):
     Path(folder).mkdir(exist_ok=True)
