@@ -455,26 +455,45 @@ CASES = {
         networks="model",
     ),
     "export: nothing to export": Case(("recipevis", "export", "out"), ("data/triplets.csv",)),
-    "export: no triplets": Case(("recipevis", "export", "out"), ("triplets",), content={"data/triplets.csv": TRIPLETS}),
+    "export: no triplets": Case(
+        ("recipevis", "export", "out"),
+        ("triplets",),
+        content={"data/annotations.json": "[]", "data/triplets.csv": TRIPLETS},
+    ),
     "export: a folder with files": Case(
         ("recipevis", "export", "out"),
         ("out",),
-        content={"data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n", "a.png": png(), "out/a": ""},
+        content={
+            "data/annotations.json": "[]",
+            "data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n",
+            "a.png": png(),
+            "out/a": "",
+        },
     ),
     "export: a file": Case(
         ("recipevis", "export", "out"),
         ("out",),
-        content={"data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n", "a.png": png(), "out": ""},
+        content={
+            "data/annotations.json": "[]",
+            "data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n",
+            "a.png": png(),
+            "out": "",
+        },
     ),
     "export: below a file": Case(
         ("recipevis", "export", "file/out"),
         ("file",),
-        content={"data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n", "a.png": png(), "file": ""},
+        content={
+            "data/annotations.json": "[]",
+            "data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n",
+            "a.png": png(),
+            "file": "",
+        },
     ),
     "export: a frame is missing": Case(
         ("recipevis", "export", "out"),
         ("a.png",),
-        content={"data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n"},
+        content={"data/annotations.json": "[]", "data/triplets.csv": f"{TRIPLETS}a_00,training,1,a,0,chop,a.png,\n"},
     ),
 }
 COMMAND_LINE = "from recipevis.cli import app; app()"
