@@ -226,14 +226,14 @@ def markdown(table: Table) -> str:
         for part in section["parts"]:
             title = section["title"] if part["paper"] else f"{section['title']}: more metrics"
             paper = ["paper: CLIP", "paper: PSNR", "paper: SSIM"] if part["paper"] else []
-            headings = ["", *(f"{column.heading} {column.arrow}" for column in part["columns"]), *paper]
+            headings = ["", *paper, *(f"{column.heading} {column.arrow}" for column in part["columns"])]
             lines += ["", f"### {title}", "", _row(headings), "|---|" + "---:|" * (len(headings) - 1)]
             for line in part["lines"]:
                 if line["kind"]:
                     lines.append(_row([f"**{line['kind']}**", *[""] * (len(headings) - 1)]))
                 cells = [_text(cell) for cell in line["cells"]]
                 label = f"{line['label']} ({line['seeds']})" if line["seeds"] else line["label"]
-                lines.append(_row([label, *cells, *(line["paper"] or [])]))
+                lines.append(_row([label, *(line["paper"] or []), *cells]))
     lines += ["", "### Paired differences", "", "| | row | metric | difference | 95 % interval | p | | seeds |"]
     lines.append("|---|---|---|---:|---|---:|---|---|")
     for one in shown["comparisons"]:
@@ -273,12 +273,12 @@ def latex(table: Table) -> str:
     lines += [rf"\begin{{tabular}}{{l{'r' * (count + 3)}}}", r"\toprule"]
     arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
     headings = [f"{_escape(column.heading)} {arrows.get(column.arrow, '')}" for column in part["columns"]]
-    lines += [rf" & {' & '.join(headings)} & \multicolumn{{3}}{{c}}{{paper}} \\", r"\midrule"]
+    lines += [rf" & \multicolumn{{3}}{{c}}{{paper}} & {' & '.join(headings)} \\", r"\midrule"]
     for line in part["lines"]:
         if line["kind"]:
             lines.append(rf"\multicolumn{{{count + 4}}}{{l}}{{\emph{{{_escape(line['kind'])}}}}} \\")
         cells = [cell["mean"].replace("–", "--") + _marked(cell["mark"]) for cell in line["cells"]]
-        lines.append(rf"{_escape(line['label'])} & {' & '.join([*cells, *line['paper']])} \\")
+        lines.append(rf"{_escape(line['label'])} & {' & '.join([*line['paper'], *cells])} \\")
     return "\n".join([*lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
