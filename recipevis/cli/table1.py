@@ -89,24 +89,27 @@ def list_rows() -> None:
 
 
 def _print(shown: dict) -> None:
-    """The autoregressive table over all steps, means only."""
+    """The autoregressive table over all steps, some means only; without the controls within rows."""
     from rich.box import SIMPLE
     from rich.console import Console
     from rich.table import Column, Table
 
     part = shown["sections"][0]["parts"][0]
     columns = [number for number, column in enumerate(part["columns"]) if column.name in _PRINTED]
-    headings = [Column(_heading(part["columns"][number]), justify="right") for number in columns]
-    printed = Table(Column("", no_wrap=True), *headings, "paper", box=SIMPLE, title=shown["sections"][0]["title"])
+    headings = [Column(_heading(part["columns"][number]), justify="right", min_width=6) for number in columns]
+    title = shown["sections"][0]["title"]
+    printed = Table("", *headings, Column("paper", min_width=15), box=SIMPLE, title=title, padding=(0, 1, 0, 0))
     for line in part["lines"]:
+        if line["is_within"]:
+            continue
         cells = [line["cells"][number] for number in columns]
         printed.add_row(
             line["label"], *(cell["mean"] + cell["mark"] for cell in cells), "/".join(filter(None, line["paper"]))
         )
     console = Console(highlight=False)
     console.print(printed)
-    for text in (*shown["notes"], *shown["cycle"], *(f"not in the table: {line}" for line in shown["missing"])):
-        console.print(f"- {text}", soft_wrap=True)
+    for text in (*shown["notes"], *shown["cycle"], *(f"missing: {line}" for line in shown["missing"])):
+        console.print(f"- {text}", soft_wrap=True, markup=False)
 
 
 def _heading(column) -> str:

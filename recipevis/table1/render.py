@@ -75,6 +75,7 @@ def _part(table: Table, mode: str, group: str, columns: Sequence[str], with_pape
             {
                 "kind": _KINDS[line.kind] if line.kind != kind else None,
                 "label": line.label,
+                "is_within": line.kind == "within",
                 "seeds": "not run" if line.is_missing else _SEEDS.get(line.seeds, f"{line.seeds} seeds"),
                 "cells": cells,
                 "paper": paper if with_paper else None,
@@ -221,7 +222,7 @@ def markdown(table: Table) -> str:
     shown, lines = view(table), []
     lines += [f"- {note}" for note in shown["notes"]]
     if shown["missing"]:
-        lines += ["", "Not in the table:", "", *(f"- {line}" for line in shown["missing"])]
+        lines += ["", "Missing:", "", *(f"- {line}" for line in shown["missing"])]
     for section in shown["sections"]:
         for part in section["parts"]:
             title = section["title"] if part["paper"] else f"{section['title']}: more metrics"
@@ -269,7 +270,7 @@ def latex(table: Table) -> str:
     shown = view(table)
     part = shown["sections"][0]["parts"][0]
     count = len(part["columns"])
-    lines = [f"% {note}" for note in [*shown["notes"], *(f"not in the table: {line}" for line in shown["missing"])]]
+    lines = [f"% {note}" for note in [*shown["notes"], *(f"missing: {line}" for line in shown["missing"])]]
     lines += [rf"\begin{{tabular}}{{l{'r' * (count + 3)}}}", r"\toprule"]
     arrows = {"↑": r"$\uparrow$", "↓": r"$\downarrow$"}
     headings = [f"{_escape(column.heading)} {arrows.get(column.arrow, '')}" for column in part["columns"]]

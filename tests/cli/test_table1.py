@@ -5,14 +5,16 @@ from typer.testing import CliRunner
 
 from recipevis.cli.main import app
 from recipevis.table1 import experiments, rows, runner
-from tests.table1.conftest import images_of, project  # noqa: F401  (a fixture)
+from tests.table1 import conftest as tiny
+
+project = tiny.project  # the fixture
 
 
 def call(*arguments: str):
     return CliRunner().invoke(app, ["table1", *arguments])
 
 
-def test_a_dry_run_lists_what_is_missing_and_runs_nothing(project):  # noqa: F811
+def test_a_dry_run_lists_what_is_missing_and_runs_nothing(project):
     result = call("run", "--dry-run", "--rows", "untouched,concat,text_only", "--seeds", "0,2")
     assert result.exit_code == 0, result.output
     names = [line.split(":")[0] for line in result.output.splitlines()]
@@ -22,7 +24,7 @@ def test_a_dry_run_lists_what_is_missing_and_runs_nothing(project):  # noqa: F81
     assert not (project / "logs").exists()
 
 
-def test_a_failed_row_is_the_exit_status(project):  # noqa: F811
+def test_a_failed_row_is_the_exit_status(project):
     result = call("run", "--rows", "text_only,image_only")
     assert result.exit_code == 1
     assert "table1-image-only-seed0" in result.output.splitlines()[-1]
@@ -34,7 +36,7 @@ def test_a_failed_row_is_the_exit_status(project):  # noqa: F811
     "arguments",
     [("--rows", "nonsense"), ("--seeds", "one"), ("--seeds", "-1"), ("--set", "seed=3"), ("--cycle-weight", "0")],
 )
-def test_a_wrong_value_is_one_line(arguments, project):  # noqa: F811
+def test_a_wrong_value_is_one_line(arguments, project):
     result = call("run", "--dry-run", *arguments)
     assert result.exit_code == 2
     assert result.stderr.startswith("table1: ")
@@ -47,10 +49,10 @@ def test_rows_are_listed():
     assert [line.split()[0] for line in lines] == [row.key for row in rows.ROWS]
 
 
-def test_show_writes_the_table_and_names_what_is_missing(project, monkeypatch):  # noqa: F811
+def test_show_writes_the_table_and_names_what_is_missing(project, monkeypatch):
     """From experiments that DVC keeps, with as many images as the pipeline made: one."""
     path = project / "stages/evaluate.py"
-    written = images_of("concat", 0).to_csv(index=False)
+    written = tiny.images_of("concat", 0).to_csv(index=False)
     path.write_text(path.read_text() + f"\nPath('reports/images.csv').write_text({written!r})\n")
     assert runner.run(runner.plan(rows.select(["concat", "text_only"]), [0, 1]), []) == []
     result = call("show", "--out", "made", "--rows", "concat,text_only,baseline")
