@@ -288,7 +288,8 @@ def _clone(clone: Path, state: _Snapshot, log: IO[str]) -> None:
     def call(*command: str, must: bool = True) -> None:
         done = subprocess.run(command, cwd=clone.parent if command[1] == "clone" else clone, stdout=log, stderr=log)
         if must and done.returncode:
-            raise InputError(f"{' '.join(command[:3])} failed; log: {log.name}")
+            name = " ".join(command).removeprefix(" ".join(_DVC[:-1]) + " ")
+            raise InputError(f"{name} failed; log: {log.name}")
 
     call("git", "clone", "--quiet", "--no-checkout", str(source), str(clone.name))
     for key, value in state.user.items():
@@ -297,7 +298,8 @@ def _clone(clone: Path, state: _Snapshot, log: IO[str]) -> None:
     call("git", "read-tree", "-u", "--reset", state.files)
     if local.exists():
         shutil.copy(local, clone / local)
-    call(*_DVC, "cache", "dir", "--quiet", "--local", str(state.cache))
+    # Relative, since DVC writes settings in ASCII only, and the project's path may have other letters.
+    call(*_DVC, "cache", "dir", "--quiet", "--local", os.path.relpath(state.cache, clone))
     # What the cache has needs no run. What it lacks is made.
     call(*_DVC, "checkout", "--quiet", "--allow-missing", must=False)
 

@@ -209,3 +209,17 @@ def test_a_setting_is_of_all_rows_and_counts_for_staleness(project):
     run(CONCAT, more=["train.steps=4"])
     assert why(CONCAT) == {"concat": "stale: train.steps"}
     assert runner.plan(CONCAT, [0], more=["train.steps=4"]) == []
+
+
+def test_letters_of_other_languages(project, monkeypatch):
+    """In the path and in git's settings: `dvc exp run --temp` fails with them, since DVC copies both in ASCII."""
+    git("config", "user.name", "Zoë")
+    git("config", "user.email", "zoë@küche")
+    for who in ("AUTHOR", "COMMITTER"):
+        monkeypatch.delenv(f"GIT_{who}_NAME")
+        monkeypatch.delenv(f"GIT_{who}_EMAIL")
+    folder = project.rename(project.with_name("Küche"))
+    monkeypatch.chdir(folder)
+    assert run(CONCAT) == []
+    [commit] = experiments.commits().values()
+    assert git("show", "--no-patch", "--format=%an %ae", commit).strip() == "Zoë zoë@küche"
