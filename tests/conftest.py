@@ -24,7 +24,8 @@ def recipevis_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test's own `RECIPEVIS_HOME`, in an environment as outside DVC."""
     home = tmp_path / "recipevis-home"
     monkeypatch.setenv("RECIPEVIS_HOME", str(home))
-    monkeypatch.delenv("DVC_ROOT", raising=False)
+    for name in ("DVC_ROOT", "RECIPEVIS_WORKSPACE"):
+        monkeypatch.delenv(name, raising=False)
     return home
 
 

@@ -29,13 +29,15 @@ def home() -> Path:
 def user_path(path: str) -> Path:
     """Make a path from the parameter file or the environment absolute.
 
-    Relative paths start at the workspace, also in the temporary copy of a queued experiment (DVC sets `DVC_ROOT`).
+    Relative paths start at the workspace, also in the temporary copy of a queued experiment (DVC sets `DVC_ROOT`) and
+    in the clone of a row of Table 1 (`table1.runner` sets `RECIPEVIS_WORKSPACE`).
 
     Raises:
         InputError: the path begins with `~` and the name of no user.
     """
     try:
-        return Path(os.environ.get("DVC_ROOT") or Path.cwd()) / Path(path).expanduser()
+        workspace = os.environ.get("RECIPEVIS_WORKSPACE") or os.environ.get("DVC_ROOT") or Path.cwd()
+        return Path(workspace) / Path(path).expanduser()
     except RuntimeError as error:
         raise InputError(f"{path}: {path.split('/')[0]} is no user's home folder; write the whole path") from error
 
