@@ -87,3 +87,10 @@ def test_better_follows_the_direction():
     assert named["psnr"].better(2, 1)
     assert named["clip_l2"].better(1, 2)
     assert not named["psnr"].better(1, 1)
+
+
+def test_the_closer_to_its_target_the_better():
+    sharpness = metrics.named()["sharpness"]
+    assert sharpness.better(0.9, 1.2)
+    assert not sharpness.better(1.5, 0.6)
+    assert sharpness.arrow == "→1"
