@@ -461,17 +461,11 @@ def main(
     only_image_encoder: Annotated[bool, typer.Option("--only-image-encoder", help="pretrain no other network")] = False,
 ) -> None:
     """Pretrain the networks and save them as fp16 safetensors."""
-    with seeded(SEED, "image_encoder"):
-        image_encoder, image_processor = new_image_encoder()
-    measured = Scenes.of_recipes(SEED + 2, recipe_count)
-    train_image_encoder(
-        image_encoder, image_processor(list(measured.images), return_tensors="pt").pixel_values, image_encoder_steps
-    )
-    _save(out / "image_encoder", [image_encoder.eval(), image_processor])
+    options = (recipe_count, vae_steps, clip_steps, unet_steps, image_encoder_steps)
+    work = work / _digest(*options)
+    _save(out / "image_encoder", _image_encoder(work / "image_encoder.safetensors", recipe_count, image_encoder_steps))
     if only_image_encoder:
         return
-    options = (recipe_count, vae_steps, clip_steps, unet_steps)
-    work = work / _digest(*options)
     scenes = Scenes.of_recipes(SEED, recipe_count)
     tokenizer = new_tokenizer(scenes)
     configs = read_configs(len(tokenizer))
@@ -523,6 +517,20 @@ def main(
         "encoder": [encoder, tokenizer, processor],
     }.items():
         _save(out / folder, parts)
+
+
+def _image_encoder(file: Path, recipe_count: int, steps: int) -> list:
+    """The image encoder, loaded if it is finished, else trained and saved; and its preprocessor."""
+    with seeded(SEED, "image_encoder"):
+        encoder, processor = new_image_encoder()
+    if file.exists():
+        load_model(encoder, file)
+    else:
+        scenes = Scenes.of_recipes(SEED + 2, recipe_count)
+        train_image_encoder(encoder, processor(list(scenes.images), return_tensors="pt").pixel_values, steps)
+        with files.replacing(file) as temporary:
+            save_model(encoder, temporary)
+    return [encoder.eval(), processor]
 
 
 def _save(folder: Path, parts: list) -> None:

@@ -8,7 +8,7 @@ from transformers import CLIPModel
 
 from recipevis.backbone import untrained
 from recipevis.backbone.base import make
-from recipevis.backbone.encoder import fetch_encoder
+from recipevis.backbone.encoder import IMAGE, fetch_encoder
 from recipevis.config import load
 from recipevis.model.networks import Backbone
 from recipevis.model.schedule import load_scheduler
@@ -16,7 +16,7 @@ from recipevis.model.shapes import fuser_shapes
 from scripts import pretrain_kitchen as script
 from tests.conftest import ROOT
 
-FEW = {"recipe_count": 12, "vae_steps": 4, "clip_steps": 2, "unet_steps": 2}
+FEW = {"recipe_count": 12, "vae_steps": 4, "clip_steps": 2, "unet_steps": 2, "image_encoder_steps": 2}
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +37,7 @@ def test_its_networks_are_a_backbone_and_an_encoder(made, tmp_path):
     assert (schedule.prediction_type, schedule.timestep_spacing) == ("v_prediction", "trailing")
     own = backbone.clip.text_model.state_dict()
     assert all(torch.equal(weight, own[name]) for name, weight in backbone.text_encoder.state_dict().items())
+    fetch_encoder(str(made / "out" / "image_encoder"), None, tmp_path / "image_encoder", role=IMAGE)
     measuring = CLIPModel.from_pretrained(tmp_path / "encoder").text_model.state_dict()
     assert any(not torch.equal(weight, own[name]) for name, weight in measuring.items())
 
