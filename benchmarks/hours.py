@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from recipevis.fusers.base import fuser_class
 from recipevis.sampling.plan import CONTROL_RECIPES
-from recipevis.table1.rows import trained
+from recipevis.table1.rows import Row, trained
 
 RECIPES, STEPS = 457, 3492  # of YouCook2's validation split
 
@@ -63,18 +63,18 @@ class Hours:
         return self.training + self.sampling + self.scoring
 
 
-def distinct_images(fuser: str, recipes: int = RECIPES, steps: int = STEPS, controls: int = CONTROL_RECIPES) -> int:
-    """How many images the stage `sample` generates for a fuser; equal ones are copied.
+def distinct_images(row: Row, recipes: int = RECIPES, steps: int = STEPS, controls: int = CONTROL_RECIPES) -> int:
+    """How many images the stage `sample` generates for a row; equal ones are copied.
 
-    Every step autoregressively; where the fuser uses the previous image, also every step but the first teacher-forced,
+    Every step autoregressively; where the model uses the previous image, also every step but the first teacher-forced,
     and the steps of `controls` recipes from a wrong image and from none.
 
     Args:
-        fuser: its name.
+        row: of the table.
         recipes, steps: of the validation split; every step has a frame.
         controls: the most recipes of a control.
     """
-    if not fuser_class(fuser).uses_image:
+    if not (row.previous_latent or fuser_class(row.fuser).uses_image):
         return steps
     return steps + (steps - recipes) + 2 * round(steps * min(controls, recipes) / recipes)
 
@@ -86,10 +86,13 @@ def of_rows(costs: Costs, training_steps: int) -> Iterator[Hours]:
         costs: on one GPU.
         training_steps: a row.
     """
-    controls = round(STEPS * CONTROL_RECIPES / RECIPES)
+    controls, seen = round(STEPS * CONTROL_RECIPES / RECIPES), set()
     for row in trained():
-        step, count = costs.steps[row.fuser] * (costs.cycle_ratio if row.cycle else 1), distinct_images(row.fuser)
-        yield Hours(row.label, *_hours(step * training_steps, costs.image * count, costs.score * count))
+        step, count = costs.steps[row.fuser] * (costs.cycle_ratio if row.cycle else 1), distinct_images(row)
+        training = (row.fuser, row.cycle, row.previous_latent, row.condition)
+        steps = 0 if training in seen else training_steps  # rows that differ in sampling alone share the training
+        seen.add(training)
+        yield Hours(row.label, *_hours(step * steps, costs.image * count, costs.score * count))
     sampling = costs.image * STEPS + costs.native_image * controls
     yield Hours("Stable Diffusion, untouched", *_hours(0, sampling, costs.score * (STEPS + controls)))
 

@@ -20,6 +20,8 @@ FUSERS = tuple(
 )
 # Names for `backbone.random`: folders of configuration files.
 CONFIGS = tuple(sorted(path.name for path in Path(__file__).parent.glob("backbone/configs/*")))
+# Values of `sample.scheduler`.
+SCHEDULERS = ("ddpm", "ddim", "dpm-solver++")
 
 Count = Annotated[int, Field(ge=1)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -73,6 +75,7 @@ class KitchenConfig(Section):
 
     training_videos: Count = Field(description="number of videos rendered for training")
     validation_videos: Count = Field(description="number of videos rendered for validation")
+    camera_cuts: Fraction = Field(description="share of the steps after the first that begin with another view")
 
 
 class DatasetConfig(Section):
@@ -195,7 +198,7 @@ class CycleConfig(Section):
         description="weight of the cycle loss L_cyc beside the denoising loss; 0: off"
     )
     max_amplification: Annotated[float, Field(gt=0)] | None = Field(
-        description="L_cyc is computed where pred x0 amplifies the error by at most this factor; empty: everywhere"
+        description="L_cyc where an error of the noise becomes at most so large in pred x0; empty: everywhere"
     )
     images: Count | None = Field(description="L_cyc is computed for at most so many images of a batch; empty: all")
 
@@ -221,9 +224,21 @@ class TrainConfig(Section):
     weight_decay: Annotated[float, Field(ge=0)] = Field(description="weight decay of AdamW")
     warmup_steps: Annotated[int, Field(ge=0)] = Field(description="number of steps of linear warm-up")
     gradient_clip: Annotated[float, Field(gt=0)] | None = Field(description="largest gradient norm; empty: no limit")
-    dropout_text: Fraction = Field(description="share of samples that are trained without their sentence")
-    dropout_image: Fraction = Field(description="share of samples that are trained without their previous image")
-    dropout_both: Fraction = Field(description="share of samples that are trained without both")
+    dropout_text: Fraction = Field(
+        description="share of samples trained without their sentence alone, for an image_guidance of its own"
+    )
+    dropout_image: Fraction = Field(
+        description="share of samples trained without their previous image alone, for the control no_previous"
+    )
+    dropout_both: Fraction = Field(
+        description="share of samples trained without any condition, for guidance; the same for every fuser"
+    )
+    min_snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
+        description="weigh the loss by min-SNR with this gamma (5 in its paper); empty: all timesteps alike"
+    )
+    lora_rank: Count | None = Field(
+        description="train LoRA adapters of this rank in place of the UNet's weights; empty: the whole UNet"
+    )
     precision: Literal["fp32", "bf16", "fp16"] = Field(
         description="precision of autocast: fp32, bf16 or fp16; weights and AdamW's moments stay fp32"
     )
@@ -263,10 +278,13 @@ class TrainConfig(Section):
 class SampleConfig(Section):
     """Sampling of the validation recipes (A.3)."""
 
-    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps per image, at most 1000")
+    steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="sampling steps per image, at most 1000")
     guidance: Annotated[float, Field(ge=0)] = Field(description="guidance scale of the sentence")
     image_guidance: Annotated[float, Field(ge=0)] | None = Field(
         description="guidance scale of the previous image; empty: the sentence's"
+    )
+    scheduler: Literal[SCHEDULERS] = Field(
+        description="how an image is drawn: ddpm (the paper's), ddim or dpm-solver++"
     )
     recipes: Count | None = Field(description="largest number of validation recipes; empty: all")
     batch_size: Count = Field(description="images generated at once")
@@ -303,7 +321,13 @@ class Config(Section):
         description="attention adds its output to its queries; false: the paper read literally"
     )
     fuser_options: dict[str, Any] = Field(description="values of the other options that the fuser declares, by name")
-    condition_tokens: Count = Field(description="number of tokens that condition the UNet")
+    condition_tokens: Count = Field(description="number of the fuser's tokens that condition the UNet")
+    condition: Literal["replace", "append"] = Field(
+        description="the fuser's tokens replace the sentence's (the paper's), or append: follow them"
+    )
+    previous_latent: bool = Field(
+        description="the previous image's latent joins the UNet's noisy input, as in InstructPix2Pix"
+    )
     seed: Annotated[int, Field(ge=0)] = Field(description="seed of training and sampling")
     device: Annotated[str, Field(pattern="^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
         description="auto, cpu, mps, cuda or cuda:<number>; changing it reruns no stage"
@@ -318,6 +342,21 @@ class Config(Section):
     train: TrainConfig
     sample: SampleConfig
     evaluate: EvaluateConfig
+
+    @model_validator(mode="after")
+    def _guidance_asks_for_what_is_trained(self) -> "Config":
+        scale, image_scale = self.sample.guidance, self.sample.image_guidance
+        if image_scale not in (None, scale) and not self.train.dropout_text:
+            raise ValueError(
+                f"sample.image_guidance = {image_scale:g}: a scale of its own asks what the model draws without the "
+                "sentence; train that, for example with train.dropout_text: 0.05"
+            )
+        if scale != 1 and not self.train.dropout_both:
+            raise ValueError(
+                f"sample.guidance = {scale:g}: any scale but 1 asks what the model draws without any condition; train "
+                "that, for example with train.dropout_both: 0.1"
+            )
+        return self
 
     @model_validator(mode="after")
     def _each_process_has_a_device(self) -> "Config":
@@ -344,8 +383,15 @@ def load(path: Path) -> Config:
         raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in FUSERS:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(FUSERS)}")
+    if parameters.condition == "append":
+        from recipevis.fusers.base import fuser_class  # imports torch
+
+        if not fuser_class(parameters.fuser).has_tokens:
+            raise ParameterError(
+                f"{path}: condition = 'append': the fuser {parameters.fuser} has no tokens of its own; set 'replace'"
+            )
     if parameters.fuser_options:
-        from recipevis.fusers.base import check_options  # imports torch
+        from recipevis.fusers.base import check_options
 
         for option in ("hidden", "residual"):
             if option in parameters.fuser_options:
@@ -369,7 +415,7 @@ def _line(problem: Any) -> str:
         return f"{name}: missing; add it"
     message = problem["msg"].removeprefix("Value error, ")
     if problem["type"] == "value_error":  # the checks above name the key and its value themselves
-        return f"{name}.{message}"
+        return f"{name}.{message}" if section else message
     message = f"{message[0].lower()}{message[1:]}"
     if problem["input"] is None:
         about = describe().get(name)

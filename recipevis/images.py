@@ -59,6 +59,13 @@ def as_uint8(image: Any) -> np.ndarray:
     return np.rint(image * 255).astype(np.uint8)
 
 
+def resized(image: np.ndarray, pixels: int) -> np.ndarray:
+    """An image, uint8 [h, w, 3], squashed to [pixels, pixels, 3]; one of that size is returned as it is."""
+    if image.shape[:2] == (pixels, pixels):
+        return image
+    return np.asarray(Image.fromarray(image).resize((pixels, pixels), Image.Resampling.LANCZOS))
+
+
 def to_vae(pictures: Sequence[np.ndarray]) -> torch.Tensor:
     """Convert images, uint8 [h, w, 3] each, to the VAE's input, float32 [b, 3, h, w] in [-1, 1]."""
     import torch

@@ -16,7 +16,7 @@ def main(config: Config) -> None:
     sample, plan = config.sample, read_samples(Path("samples/samples.csv"))
     with work_folder("baselines") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
-        pipeline = untouched_backbone(backbone, config.frames.pixels, config.frames.blank)
+        pipeline = untouched_backbone(backbone, config.frames.pixels, config.frames.blank, sample.scheduler)
         sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance, precision=sample.precision)
         generate_baselines(plan, sampler, sample.batch_size, work)
         for name in (UNTOUCHED_BACKBONE, VAE_ROUND_TRIP):

@@ -22,9 +22,10 @@ def main(config: Config) -> None:
     truth = reference.Reference.read(REFERENCE, read_scenes(Path("data/scenes.npz")))
     experiment = {"fuser": config.fuser, "seed": seed, "cycle_weight": config.cycle.weight, "steps": config.train.steps}
     origins = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in ORIGINS.items()}
+    experiment |= {"previous_latent": config.previous_latent, "condition": config.condition}
     experiment |= {"data_hash": origins["data"]["hash"], "backbone": origins["backbone"]}
     sampler = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
-    experiment |= {"sampler": sampler | {"precision": sample.precision}}
+    experiment |= {"sampler": sampler | {"precision": sample.precision}, "scheduler": sample.scheduler}
     sets = {
         name: scores.ImageSet(scores.in_folder(Path("samples") / name, steps_of(name, samples)), name == AUTOREGRESSIVE)
         for name in OF_MODEL

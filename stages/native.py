@@ -16,7 +16,7 @@ def main(config: Config) -> None:
     sample, plan = config.sample, read_samples(Path("samples/samples.csv"))
     with work_folder("native") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
-        pipeline = untouched_backbone(backbone, native_pixels(backbone), config.frames.blank)
+        pipeline = untouched_backbone(backbone, native_pixels(backbone), config.frames.blank, config.sample.scheduler)
         sampler = Sampler(pipeline, config.seed, sample.steps, sample.guidance, precision=sample.precision)
         generate_native(plan, sampler, config.frames.pixels, sample.batch_size, work)
         publish("native", work / UNTOUCHED_NATIVE, Path("samples") / UNTOUCHED_NATIVE)

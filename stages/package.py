@@ -25,7 +25,8 @@ def main(config: Config) -> None:
             "guidance_scale": sample.guidance,
             "image_guidance_scale": sample.image_guidance,
         }
-        pipeline = assemble(backbone, *load_trained(trained), config.frames.pixels, config.frames.blank, **defaults)
+        networks, frames = load_trained(trained, backbone), config.frames
+        pipeline = assemble(backbone, *networks, frames.pixels, frames.blank, sample.scheduler, **defaults)
         model = work / "recipevis"
         pipeline.save_pretrained(model)
         for name in ("training.json", "history.csv"):

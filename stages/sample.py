@@ -16,8 +16,8 @@ def main(config: Config) -> None:
     sample, plan = config.sample, read_samples(Path("samples/samples.csv"))
     with work_folder("sample") as work:
         backbone = Backbone(Path("models/backbone"), device(config.device))
-        trained = load_trained(Path("models/trained"))
-        pipeline = assemble(backbone, *trained, config.frames.pixels, config.frames.blank)
+        trained = load_trained(Path("models/trained"), backbone)
+        pipeline = assemble(backbone, *trained, config.frames.pixels, config.frames.blank, sample.scheduler)
         pipeline.set_progress_bar_config(disable=True)
         guidance = sample.guidance, sample.image_guidance
         sampler = rollout.Sampler(pipeline, config.seed, sample.steps, *guidance, sample.precision)

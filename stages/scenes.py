@@ -13,11 +13,12 @@ KNOWN = {"kitchen": truth.questions}  # by source
 
 def main(config: Config) -> None:
     """Ask about every step of the validation recipes."""
-    ask, scenes = KNOWN.get(config.dataset.source), {}
+    dataset, scenes = config.dataset, {}
+    ask = KNOWN.get(dataset.source)
     recipes = [recipe for recipe in read_recipes(Path("data/annotations.json")) if recipe.subset == "validation"]
     for recipe in recipes if ask else ():
         for step in recipe.steps:
-            asked = ask(config.dataset.seed, recipe.video_id, step.step, config.frames.pixels)
+            asked = ask(dataset.seed, dataset.kitchen.camera_cuts, recipe.video_id, step.step, config.frames.pixels)
             scenes[f"{recipe.video_id}_{step.step:02d}"] = asked
     write_scenes(Path("data/scenes.npz"), scenes)
 

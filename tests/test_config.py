@@ -126,6 +126,16 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"train__ema": 1}, ["train.ema", "1"]),
         ({"train__precision": "fp8"}, ["train.precision", "'fp8'", "'bf16'"]),
         ({"cycle__max_amplification": 0}, ["cycle.max_amplification", "0"]),
+        ({"condition": "add"}, ["condition", "'add'", "'replace'", "'append'"]),
+        ({"condition": "append", "fuser": "baseline"}, ["condition", "'append'", "baseline", "'replace'"]),
+        ({"previous_latent": "yes"}, ["previous_latent", "'yes'"]),
+        ({"dataset__kitchen__camera_cuts": 2}, ["dataset.kitchen.camera_cuts", "2"]),
+        ({"train__lora_rank": 0}, ["train.lora_rank", "0", "1"]),
+        ({"train__min_snr_gamma": 0}, ["train.min_snr_gamma", "0"]),
+        ({"sample__scheduler": "euler"}, ["sample.scheduler", "'euler'", "'ddpm'", "'dpm-solver++'"]),
+        ({"sample__image_guidance": 2}, ["sample.image_guidance", "2", "train.dropout_text"]),
+        ({"sample__guidance": 3, "train__dropout_both": 0}, ["sample.guidance", "3", "train.dropout_both"]),
+        ({"train__processes": 2, "embed__processes": 2, "device": "cuda:1"}, ["device", "'cuda:1'", "'cuda'"]),
         ({"sample__guidance": -1}, ["sample.guidance", "-1", "0"]),
         ({"evaluate__resamples": 10}, ["evaluate.resamples", "10", "100"]),
         ({"train": 5}, ["train", "5"]),
@@ -169,6 +179,11 @@ def test_a_key_with_alternatives_is_named_once(changed):
     with pytest.raises(ParameterError) as caught:
         changed(fuser_hidden="wide")
     assert str(caught.value).count("fuser_hidden") == 1
+
+
+def test_a_scale_of_its_own_for_the_image_needs_what_it_asks_for(changed):
+    assert changed(sample__image_guidance=2, train__dropout_text=0.05).sample.image_guidance == 2
+    assert changed(sample__image_guidance=1).sample.image_guidance == 1  # the sentence's
 
 
 def test_limits_are_allowed_values(changed):

@@ -14,6 +14,7 @@ import typer
 from PIL import Image
 
 from recipevis.cli.recipe.file import read_recipe
+from recipevis.config import SCHEDULERS
 from recipevis.core import files
 from recipevis.data.vocabulary import Vocabulary, show_cut
 from recipevis.errors import InputError, RecipeVisError
@@ -37,12 +38,15 @@ def generate(
     image_guidance: Annotated[
         float | None, typer.Option(help="Guidance scale of the previous image; the model has a default.")
     ] = None,
+    scheduler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpm-solver++; the model has a default.")] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
 ) -> None:
     """Generate an image for each step of a recipe, and save them with their sentences as one picture."""
     for option, scale in (("--guidance", guidance), ("--image-guidance", image_guidance)):
         if scale is not None and not 0 <= scale < math.inf:
             raise InputError(f"{option} {scale}: must be a number of at least 0")
+    if scheduler not in (None, *SCHEDULERS):
+        raise InputError(f"--scheduler {scheduler}: must be one of {', '.join(SCHEDULERS)}")
     sentences = read_recipe(recipe)
     if dry_run:
         _show(sentences)
@@ -56,10 +60,13 @@ def generate(
     from recipevis.cli import storyboard
     from recipevis.core import devices
     from recipevis.core.progress import track
+    from recipevis.model.schedule import sampling_scheduler
     from recipevis.sampling.pipeline import load_pipeline
     from recipevis.sampling.rollout import Sampler, generate_recipe
 
     pipeline = load_pipeline(model, devices.device(device))
+    if scheduler:
+        pipeline.scheduler = sampling_scheduler(pipeline.scheduler.config, scheduler)
     pixels = pipeline.config.pixels
     storyboard.arrange(sentences, pixels, pixels)  # refuses a recipe whose storyboard would be too large
     _show(sentences)

@@ -82,7 +82,8 @@ def _new_trainer(parameters: Config, networks: Backbone, embeddings: Embeddings)
     """A trainer of one process's share of the batch."""
     p = parameters
     options = select_options(p.fuser, {"hidden": p.fuser_hidden, "residual": p.fuser_residual}, p.fuser_options)
-    conditioner = new_conditioner(networks, p.fuser, options, p.condition_tokens, p.seed)
+    how = p.condition, p.previous_latent
+    conditioner = new_conditioner(networks, p.fuser, options, p.condition_tokens, p.seed, *how)
     share = {"batch_size": p.train.batch_size // p.train.processes, "processes": 1}
     train, triplets = p.train.model_copy(update=share), read_triplets(_TRIPLETS)
     return new_trainer(networks, conditioner, triplets, embeddings, train, p.cycle, p.frames.pixels, p.seed)

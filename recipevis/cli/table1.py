@@ -17,7 +17,12 @@ _PRINTED = ("psnr", "ssim", "clip_l2", "image_encoder_cosine", "step_faithfulnes
 @table1.command()
 def run(
     seeds: Annotated[str, typer.Option(help="Seeds of the trainings, with commas.")] = "0",
-    rows: Annotated[str, typer.Option(help="Rows, with commas; empty: all. `recipevis table1 rows` lists them.")] = "",
+    rows: Annotated[
+        str,
+        typer.Option(
+            help="Rows or kinds (paper, control, method), with commas; empty: all. `recipevis table1 rows` lists them."
+        ),
+    ] = "",
     gpus: Annotated[str, typer.Option(help="Numbers of GPUs, with commas: one process each.")] = "",
     cycle_weight: Annotated[
         float | None,
@@ -48,7 +53,7 @@ def run(
 @table1.command()
 def show(
     seeds: Annotated[str, typer.Option(help="Seeds, with commas; empty: all that are there.")] = "",
-    rows: Annotated[str, typer.Option(help="Rows, with commas; empty: all.")] = "",
+    rows: Annotated[str, typer.Option(help="Rows or kinds, with commas; empty: all.")] = "",
     out: Annotated[Path, typer.Option(help="The folder for the table in all its formats.")] = Path("table1"),
 ) -> None:
     """Collect the experiments and write table.md, table.csv, comparisons.csv, table.tex and index.html."""
@@ -85,7 +90,9 @@ def list_rows() -> None:
 
     for row in ROWS:
         needs = "no training of its own" if row.fuser is None else f"fuser={row.fuser}"
-        print(f"{row.key:24} {row.label:36} {needs}{', cycle loss' if row.cycle else ''}")
+        more = [", cycle loss"] * row.cycle + [", previous latent"] * row.previous_latent
+        more += [", appended"] * (row.condition == "append") + [f", {row.scheduler}"] * (row.scheduler != "ddpm")
+        print(f"{row.key:24} {row.label:42} {needs}{''.join(more)}")
 
 
 def _print(shown: dict) -> None:

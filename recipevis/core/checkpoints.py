@@ -38,7 +38,8 @@ def resume(accelerator: Accelerator, work: Path) -> History:
     checkpoints = sorted(work.glob("checkpoint-*"))
     if not checkpoints:
         return []
-    accelerator.load_state(str(checkpoints[-1]), map_location="cpu")  # AdamW counts its steps on the CPU
+    # AdamW counts its steps on the CPU. Frozen weights are not in the file.
+    accelerator.load_state(str(checkpoints[-1]), map_location="cpu", strict=False)
     return json.loads((checkpoints[-1] / "history.json").read_text(encoding="utf-8"))
 
 

@@ -47,10 +47,12 @@ class Fuser(nn.Module):
     Attributes:
         uses_text: whether `forward` uses the sentence.
         uses_image: whether `forward` uses the previous image.
+        has_tokens: whether it makes tokens of its own; False: it returns the sentence's.
     """
 
     uses_text = True
     uses_image = True
+    has_tokens = True
 
     def __init__(self, shapes: Shapes):
         super().__init__()

@@ -9,6 +9,7 @@ class Baseline(Fuser):
     """No fusion: the text tokens are the condition tokens. The previous image is not used."""
 
     uses_image = False
+    has_tokens = False
 
     def forward(self, text: Tensor, text_pooled: Tensor, image: Tensor, image_pooled: Tensor) -> Tensor:
         """See `Fuser.forward`; here c = t and d = e."""

@@ -153,6 +153,22 @@ _TOOLS = {"toss": "spoon", "stir": "spoon", "fold": "spatula", "bake": "mitt"}
 
 
 @dataclass(frozen=True)
+class View:
+    """Where the camera is: the picture is turned and enlarged about its centre, then shifted.
+
+    Attributes:
+        right, down: shift of the picture, pixels of 256.
+        zoom: enlargement.
+        degrees: of the turn.
+    """
+
+    right: float
+    down: float
+    zoom: float
+    degrees: float
+
+
+@dataclass(frozen=True)
 class Scene:
     """Everything that is visible at one time.
 
@@ -165,6 +181,7 @@ class Scene:
         finish: the ingredient sprinkled on top; empty: none.
         board: the ingredient on the board; empty: none.
         tool: the tool over the vessel: hand, jug, shaker, spoon, spatula or mitt; empty: none.
+        view: where the camera is; None: above the middle.
     """
 
     counter: str
@@ -175,6 +192,7 @@ class Scene:
     finish: str = ""
     board: str = ""
     tool: str = ""
+    view: View | None = None
 
 
 @dataclass(frozen=True)
@@ -198,12 +216,13 @@ class KitchenRecipe:
     steps: tuple[KitchenStep, ...]
 
 
-def recipe(seed: int, video_id: str) -> KitchenRecipe:
+def recipe(seed: int, video_id: str, camera_cuts: float = 0.0) -> KitchenRecipe:
     """The recipe of a video, 3 to 7 steps.
 
     Args:
         seed: `dataset.seed`.
         video_id: `<subset>-<number>`; the number chooses the type, so that each split has all types.
+        camera_cuts: share of the steps after the first that begin with another view. All else is the same for any.
     """
     random = numpy_generator(seed, "kitchen", video_id)
     names = tuple(TYPES)
@@ -231,7 +250,18 @@ def recipe(seed: int, video_id: str) -> KitchenRecipe:
         scene = replace(scene, acts=(act,))
     for name in finish[: 7 - len(said)]:
         said.append((say(_SPRINKLE, name), scene, replace(scene, finish=name, tool="shaker")))
-    return _timed(recipe_type, said, random)
+    return _timed(recipe_type, _filmed(said, camera_cuts, numpy_generator(seed, "camera", video_id)), random)
+
+
+def _filmed(said: list[tuple[str, Scene, Scene]], cuts: float, random: np.random.Generator) -> list:
+    """The sentences and scenes as a camera sees them that cuts to another view in this share of the steps."""
+    view, filmed = None, [said[0]]
+    for sentence, begun, done in said[1:]:
+        if random.random() < cuts:
+            low, high = (-36, -36, 0.9, -15), (36, 36, 1.35, 15)
+            view = View(*(round(float(value), 2) for value in random.uniform(low, high)))
+        filmed.append((sentence, replace(begun, view=view), replace(done, view=view)))
+    return filmed
 
 
 def worded(random: np.random.Generator, templates: tuple[str, ...], *things: str, **names: str) -> str:

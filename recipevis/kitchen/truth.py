@@ -18,16 +18,16 @@ _FEWEST = 60  # pixels; an ingredient that is covered up to fewer is not asked f
 _MOST = 1500  # pixels of a question, evenly chosen
 
 
-def questions(seed: int, video_id: str, step: int, pixels: int) -> list[Question]:
+def questions(seed: int, camera_cuts: float, video_id: str, step: int, pixels: int) -> list[Question]:
     """The questions about one step's image.
 
     Args:
-        seed: `dataset.seed`.
+        seed, camera_cuts: `dataset.seed` and `dataset.kitchen.camera_cuts`.
         video_id: of the kitchen.
         step: position in the recipe, from 0.
         pixels: height and width of a frame.
     """
-    made = recipe(seed, video_id).steps[step]
+    made = recipe(seed, video_id, camera_cuts).steps[step]
     scene, before = made.done, made.begun
     # The vessel's colour is asked where no food lies.
     bare = (picture(scene) == picture(replace(scene, contents=(), acts=(), finish=""))).all(-1)

@@ -3,7 +3,7 @@
 Shapes as in `fusers.base`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -23,23 +23,27 @@ class StepEmbeddings:
     text_pooled: Tensor  # [b, e]
     image: Tensor  # [b, p, v]
     image_pooled: Tensor  # [b, v]
+    latent: Tensor | None = None  # scaled mean of the VAE's latent of the previous image, [b, 4, h, w]; None: not given
 
     def to(self, where: torch.device | torch.dtype, non_blocking: bool = False) -> "StepEmbeddings":
         """The same on another device or of another dtype."""
-        return StepEmbeddings(
-            *(getattr(self, field.name).to(where, non_blocking=non_blocking) for field in fields(self))
-        )
+        return self._each(lambda tensor: tensor.to(where, non_blocking=non_blocking))
 
     def pin_memory(self) -> "StepEmbeddings":
         """The same in pinned memory."""
-        return StepEmbeddings(*(getattr(self, field.name).pin_memory() for field in fields(self)))
+        return self._each(Tensor.pin_memory)
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> "StepEmbeddings":
+        values = (getattr(self, field.name) for field in fields(self))
+        return StepEmbeddings(*(None if value is None else change(value) for value in values))
 
     def with_null(
         self, text_dropped: Tensor, image_dropped: Tensor, null_text: Tensor, null_text_pooled: Tensor
     ) -> "StepEmbeddings":
         """Replace dropped sentences and images by the null condition.
 
-        The null condition is the empty sentence and an all-zero image embedding (the paper does not say).
+        The null condition is the empty sentence, and zeros for the image's embedding and latent (the paper does not
+        say).
 
         Args:
             text_dropped, image_dropped: which to replace, bool [b].
@@ -51,6 +55,7 @@ class StepEmbeddings:
             torch.where(text_dropped[:, None], null_text_pooled, self.text_pooled),
             self.image.masked_fill(image_dropped[:, None, None], 0),
             self.image_pooled.masked_fill(image_dropped[:, None], 0),
+            None if self.latent is None else self.latent.masked_fill(image_dropped[:, None, None, None], 0),
         )
 
 
@@ -74,6 +79,12 @@ class Conditioner(ModelMixin, ConfigMixin):
         fuser: one of `config.FUSERS`.
         options: values of the fuser's options.
         text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width: see `Shapes`.
+        condition: the fuser's tokens `replace` the sentence's, as in the paper, or `append`: they follow them.
+        previous_latent: whether the previous image's latent joins the noisy latents, as in InstructPix2Pix (Brooks et
+            al., 2023, section 3.2). The UNet needs as many more input channels.
+
+    Raises:
+        ValueError: the fuser can't be made at these shapes, or its tokens can't follow the sentence's.
     """
 
     @register_to_config
@@ -87,8 +98,16 @@ class Conditioner(ModelMixin, ConfigMixin):
         image_width: int,
         condition_tokens: int,
         condition_width: int,
+        condition: str = "replace",
+        previous_latent: bool = False,
     ):
         super().__init__()
+        if condition == "append" and not fuser_class(fuser).has_tokens:
+            raise ValueError(f"condition: append needs tokens to append, and the fuser {fuser} has none of its own")
+        if condition == "append" and text_width != condition_width:
+            raise ValueError(
+                f"condition: append needs a text width ({text_width}) equal to the condition width ({condition_width})"
+            )
         shapes = Shapes(text_tokens, text_width, image_tokens, image_width, condition_tokens, condition_width)
         self.fusion = make_fuser(fuser, shapes, options)
         # `baseline` has no weights, but diffusers needs a tensor to save a file and to tell the device
@@ -96,16 +115,17 @@ class Conditioner(ModelMixin, ConfigMixin):
 
     @property
     def uses_text(self) -> bool:
-        """Whether the fuser uses the sentence."""
-        return fuser_class(self.config.fuser).uses_text
+        """Whether the model uses the sentence."""
+        return self.config.condition == "append" or fuser_class(self.config.fuser).uses_text
 
     @property
     def uses_image(self) -> bool:
-        """Whether the fuser uses the previous image."""
-        return fuser_class(self.config.fuser).uses_image
+        """Whether the model uses the previous image, in the fuser or as a latent."""
+        return self.config.previous_latent or fuser_class(self.config.fuser).uses_image
 
     def forward(self, embeddings: StepEmbeddings) -> Conditions:
         """The conditions of a batch."""
-        return Conditions(
-            self.fusion(embeddings.text, embeddings.text_pooled, embeddings.image, embeddings.image_pooled)
-        )
+        tokens = self.fusion(embeddings.text, embeddings.text_pooled, embeddings.image, embeddings.image_pooled)
+        if self.config.condition == "append":
+            tokens = torch.cat([embeddings.text, tokens.to(embeddings.text.dtype)], dim=1)  # [b, t + c, d]
+        return Conditions(tokens, embeddings.latent if self.config.previous_latent else None)

@@ -1,5 +1,6 @@
 """Fuser and UNet together: the only place that calls the UNet."""
 
+import torch
 from diffusers import UNet2DConditionModel
 from torch import Tensor, cat, nn
 
@@ -17,6 +18,23 @@ def predict(unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, condit
     """
     latents = noisy if conditions.latents is None else cat([noisy, conditions.latents], dim=1)
     return unet(latents, timesteps, encoder_hidden_states=conditions.tokens).sample
+
+
+@torch.no_grad()
+def widen(unet: UNet2DConditionModel, channels: int) -> None:
+    """Give a UNet so many input channels, in place. The new ones have zero weights, so its predictions stay the same.
+
+    Args:
+        unet: the UNet.
+        channels: of its input from now on, at least as many as it has.
+    """
+    old = unet.conv_in
+    new = nn.Conv2d(channels, old.out_channels, old.kernel_size, padding=old.padding, device=old.weight.device)
+    new.weight.zero_()
+    new.weight[:, : old.in_channels] = old.weight
+    new.bias.copy_(old.bias)
+    unet.conv_in = new
+    unet.register_to_config(in_channels=channels)
 
 
 class Denoiser(nn.Module):

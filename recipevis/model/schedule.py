@@ -5,14 +5,18 @@ the scheduler's own configuration. Legend: a = cumulative alpha-bar at the sampl
 sqrt(1 - a) noise; v = sqrt(a) noise - sqrt(1 - a) x_0.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import DDPMScheduler
+from diffusers import DDIMScheduler, DDPMScheduler, DPMSolverMultistepScheduler
 from diffusers.schedulers.scheduling_ddpm import rescale_zero_terminal_snr
 from torch import Tensor
 
 from recipevis.errors import InputError
+
+Scheduler = DDPMScheduler | DDIMScheduler | DPMSolverMultistepScheduler
 
 
 def load_scheduler(folder: Path) -> DDPMScheduler:
@@ -36,7 +40,23 @@ def load_scheduler(folder: Path) -> DDPMScheduler:
     return scheduler
 
 
-def make_exact(scheduler: DDPMScheduler) -> None:
+def sampling_scheduler(config: Mapping[str, Any], name: str) -> Scheduler:
+    """The scheduler that draws images on a noise schedule.
+
+    Args:
+        config: of a scheduler on that schedule.
+        name: `ddpm` (A.3), `ddim` (Song et al., 2021; it adds no noise) or `dpm-solver++` (Lu et al., 2022; of the
+            second order, it needs fewer steps and adds no noise).
+    """
+    unclipped = {"clip_sample": False, "thresholding": False}
+    if name == "dpm-solver++":
+        return DPMSolverMultistepScheduler.from_config(
+            config, algorithm_type="dpmsolver++", variance_type=None, **unclipped
+        )
+    return {"ddpm": DDPMScheduler, "ddim": DDIMScheduler}[name].from_config(config, **unclipped)
+
+
+def make_exact(scheduler: DDPMScheduler | DDIMScheduler) -> None:
     """Replace the scheduler's cumulative alphas by double-precision ones, on the CPU.
 
     MKL rounds single-precision square roots differently on Intel and AMD CPUs, so the digits of a run would differ.
@@ -76,15 +96,25 @@ def predicted_original(scheduler: DDPMScheduler, noisy: Tensor, prediction: Tens
 
 
 def amplification(scheduler: DDPMScheduler, timesteps: Tensor) -> Tensor:
-    """The factor by which predicted x0 multiplies an error of the prediction, [b].
+    """The error of predicted x0 over the error of the predicted noise, [b]; infinite in pure noise.
 
-    It is sqrt(1 - a) / sqrt(a) where the network predicts the noise, sqrt(1 - a) where it predicts v, 1 where it
-    predicts x0.
+    It is sqrt(1 - a) / sqrt(a), whatever the network predicts: an error e of v is an error -sqrt(1 - a) e of x0 and an
+    error sqrt(a) e of the noise.
     """
     signal, sigma = _coefficients(scheduler, timesteps, 1)
-    return {"epsilon": sigma / signal, "v_prediction": sigma, "sample": torch.ones_like(sigma)}[
-        scheduler.config.prediction_type
-    ]
+    return sigma / signal
+
+
+def min_snr_weights(scheduler: DDPMScheduler, timesteps: Tensor, gamma: float) -> Tensor:
+    """The weight of each sample in the denoising loss by min-SNR-gamma (Hang et al., 2023, section 3.4), [b].
+
+    With SNR = a / (1 - a), predicted x0 has the weight min(SNR, gamma). The same error in terms of the noise is SNR
+    times, in terms of v SNR + 1 times as large, so the weight is divided by that.
+    """
+    signal, sigma = _coefficients(scheduler, timesteps, 1)
+    snr = (signal / sigma).square()
+    divisor = {"epsilon": snr, "v_prediction": snr + 1, "sample": torch.ones_like(snr)}
+    return snr.clamp(max=gamma) / divisor[scheduler.config.prediction_type]
 
 
 def _coefficients(scheduler: DDPMScheduler, timesteps: Tensor, dimensions: int) -> tuple[Tensor, Tensor]:

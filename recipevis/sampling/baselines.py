@@ -60,10 +60,11 @@ def generate_native(table: pd.DataFrame, sampler: Sampler, pixels: int, batch_si
     generate_batches([[batch] for batch in chains], sampler.pipeline.device, folder, "native")
 
 
-def untouched_backbone(backbone: Backbone, pixels: int, blank: str) -> RecipePipeline:
-    """The backbone as a pipeline that uses the sentence alone; `pixels` and `blank` as for `assemble`."""
+def untouched_backbone(backbone: Backbone, pixels: int, blank: str, scheduler: str) -> RecipePipeline:
+    """The backbone as a pipeline that uses the sentence alone; arguments as for `assemble`."""
     shapes = fuser_shapes(backbone.folder, backbone.folder / "clip", condition_tokens=1)
-    pipeline = assemble(backbone, Conditioner("baseline", {}, **asdict(shapes)), backbone.unet, pixels, blank)
+    conditioner = Conditioner("baseline", {}, **asdict(shapes))
+    pipeline = assemble(backbone, conditioner, backbone.unet, pixels, blank, scheduler)
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, DiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DConditionModel
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
@@ -20,12 +20,13 @@ from recipevis import images
 from recipevis.config import FUSERS
 from recipevis.core.devices import autocast, check_sampling
 from recipevis.errors import InputError, ParameterError
+from recipevis.model import adapters
 from recipevis.model.conditions import Conditioner, Conditions, StepEmbeddings
 from recipevis.model.configuration import read_configuration
-from recipevis.model.denoiser import predict
+from recipevis.model.denoiser import predict, widen
 from recipevis.model.latents import LatentScaling, latent_shape
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
-from recipevis.model.schedule import load_scheduler, make_exact
+from recipevis.model.schedule import Scheduler, load_scheduler, make_exact, sampling_scheduler
 from recipevis.sampling.guidance import guidance_terms
 
 InputImage = Image.Image | np.ndarray | Tensor
@@ -53,7 +54,7 @@ class RecipePipeline(DiffusionPipeline):
         conditioner: the trained fuser.
         unet: the fine-tuned UNet.
         vae: the autoencoder, frozen.
-        scheduler: the noise schedule.
+        scheduler: the noise schedule, and how it is followed.
         pixels: height and width of an image.
         blank: colour of the image before a first step, `white` or `black`.
         num_inference_steps, guidance_scale, image_guidance_scale: defaults of `__call__`. The stage `package` sets
@@ -69,7 +70,7 @@ class RecipePipeline(DiffusionPipeline):
         conditioner: Conditioner,
         unet: UNet2DConditionModel,
         vae: AutoencoderKL,
-        scheduler: DDPMScheduler,
+        scheduler: Scheduler,
         pixels: int = 256,
         blank: str = "white",
         num_inference_steps: int = 50,
@@ -77,7 +78,8 @@ class RecipePipeline(DiffusionPipeline):
         image_guidance_scale: float | None = None,
     ):
         super().__init__()
-        make_exact(scheduler)
+        if not isinstance(scheduler, DPMSolverMultistepScheduler):
+            make_exact(scheduler)
         self.register_modules(
             tokenizer=tokenizer,
             text_encoder=text_encoder,
@@ -121,11 +123,11 @@ class RecipePipeline(DiffusionPipeline):
         Args:
             prompt: the sentence of one step, or of several.
             image: the previous image of each prompt, or one for all: a PIL image, an array [h, w, 3] or a tensor
-                [3, h, w], uint8 or floats in [0, 1]; also a batch or a list of these. None: a first step, whose
-                previous image is blank.
+                [3, h, w], uint8 or floats in [0, 1], of any size; also a batch or a list of these. None: a first step,
+                whose previous image is blank.
             generator: one for all images, or one for each: then an image's noise does not depend on its batch. A
                 generator on the CPU gives the same noise on every device.
-            num_inference_steps: DDPM steps; None: the model's default.
+            num_inference_steps: sampling steps; None: the model's default.
             guidance_scale: scale of the prompt; None: the model's default.
             image_guidance_scale: scale of the previous image; None: the model's default, which may be to equal
                 `guidance_scale`.
@@ -210,6 +212,12 @@ class RecipePipeline(DiffusionPipeline):
         blank = self.blank_image
         return [images.as_uint8(blank if one is None else one) for one in several]
 
+    def _latents(self, pictures: Sequence[np.ndarray]) -> Tensor:
+        """The scaled mean of the VAE's latents of images, [b, 4, h, w]; one of another size is resized."""
+        sized = [images.resized(picture, self.config.pixels) for picture in pictures]
+        mean = self.vae.encode(images.to_vae(sized).to(self.device)).latent_dist.mean
+        return LatentScaling(self.vae.config, mean.device).scale(mean)
+
     def _guided_conditions(
         self,
         prompts: Sequence[str],
@@ -223,6 +231,7 @@ class RecipePipeline(DiffusionPipeline):
         embeddings = StepEmbeddings(
             *encode_sentences(self.text_encoder, self.tokenizer, prompts),
             *encode_images(self.image_encoder, self.image_processor, previous),
+            self._latents(previous) if self.conditioner.config.previous_latent else None,
         )
         null = encode_sentences(self.text_encoder, self.tokenizer, [""])
         everywhere = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
@@ -248,14 +257,20 @@ def _joined(several: Sequence[Conditions]) -> Conditions:
 
 
 def assemble(
-    backbone: Backbone, conditioner: Conditioner, unet: UNet2DConditionModel, pixels: int, blank: str, **defaults: Any
+    backbone: Backbone,
+    conditioner: Conditioner,
+    unet: UNet2DConditionModel,
+    pixels: int,
+    blank: str,
+    scheduler: str = "ddpm",
+    **defaults: Any,
 ) -> RecipePipeline:
     """A pipeline of the backbone's frozen networks with a conditioner and a UNet.
 
     Args:
         backbone: the frozen networks.
         conditioner, unet: trained, or as they were.
-        pixels, blank: the parameters `frames.pixels` and `frames.blank`.
+        pixels, blank, scheduler: the parameters `frames.pixels`, `frames.blank` and `sample.scheduler`.
         defaults: of `RecipePipeline.__call__`.
     """
     return RecipePipeline(
@@ -266,28 +281,34 @@ def assemble(
         conditioner=conditioner.eval().to(backbone.device),
         unet=unet.eval().to(backbone.device),
         vae=backbone.vae,
-        scheduler=load_scheduler(backbone.folder / "scheduler"),
+        scheduler=sampling_scheduler(load_scheduler(backbone.folder / "scheduler").config, scheduler),
         pixels=pixels,
         blank=blank,
         **defaults,
     )
 
 
-def load_trained(folder: Path) -> tuple[Conditioner, UNet2DConditionModel]:
+def load_trained(folder: Path, backbone: Backbone) -> tuple[Conditioner, UNet2DConditionModel]:
     """What the stage `train` has trained: `models/trained/conditioner` and `models/trained/unet`.
+
+    In place of the second, `models/trained/lora` holds adapters, which are merged into the backbone's UNet.
 
     Raises:
         InputError: a part is missing or can't be loaded.
     """
     _check_fuser(folder)
     try:
-        parts = (
-            Conditioner.from_pretrained(folder / "conditioner"),
-            UNet2DConditionModel.from_pretrained(folder / "unet"),
-        )
+        conditioner = Conditioner.from_pretrained(folder / "conditioner")
+        if (folder / "lora").is_dir():
+            unet = backbone.unet
+            if conditioner.config.previous_latent:
+                widen(unet, 2 * backbone.vae.config.latent_channels)
+            adapters.merge(unet, folder / "lora")
+        else:
+            unet = UNet2DConditionModel.from_pretrained(folder / "unet")
     except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
         raise InputError(f"{folder}: can't be loaded: {' '.join(str(error).split())}") from error
-    return parts
+    return conditioner, unet
 
 
 def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:

@@ -18,10 +18,10 @@ from ruamel.yaml import YAML
 
 from recipevis.core.files import read_yaml
 from recipevis.errors import InputError
-from recipevis.table1.rows import Row
+from recipevis.table1.rows import ROW_KEYS, Row
 
 _RESULT = "reports/evaluation.json"
-_ROW_KEYS = {"fuser", "seed", "cycle", "cycle.weight"}  # a stage with one of these makes what a row or a seed changes
+_ROW_KEYS = {"cycle", *ROW_KEYS}  # a stage with one of these makes what a row or a seed changes
 _REF = r"refs/exps/\w{2}/\w{38}/[^/]+"  # of an experiment: its first commit, its name; others are DVC's own
 _TRIPLETS = "data/triplets.csv"
 _LABELS = {"data_hash": "the videos", "backbone": "the backbone", "steps": "the training steps", "sampler": "sampling"}

@@ -29,6 +29,7 @@ _GROUPS = {"all": "all steps", "after_first": "steps after the first"}
 _KINDS = {
     "paper": "The paper's rows",
     "control": "Controls that are trained",
+    "method": "Beyond the paper",
     "within": "Controls within a row",
     "system": "Other systems",
     "baseline": "Baselines",
@@ -97,7 +98,7 @@ def _cell(table: Table, line: Line, group: str, name: str, stars: dict[tuple[str
         return {"mean": "–", "interval": "", "mark": ""}
     mark = stars.get((line.key, name), "")
     over = table.margins.get((line.key, line.mode, group), {}).get(name)
-    if line.kind in ("paper", "control", "system") and over and not _is_above(over, metric):
+    if line.kind in (*rows.KINDS, "system") and over and not _is_above(over, metric):
         mark += NOT_ABOVE
     return {"mean": f"{entry['mean']:.{metric.digits}f}", "interval": _interval(entry, metric.digits), "mark": mark}
 

@@ -1,4 +1,4 @@
-"""The rows of Table 1, once: what is run, what it costs, what is shown beside the paper's numbers.
+"""The rows of Table 1 and ours beside them, once: what is run, what it costs, what the paper's numbers are.
 
 The paper's baseline is "Stable Diffusion". It doesn't say whether it was fine-tuned, so its numbers stand beside both.
 """
@@ -11,7 +11,7 @@ from recipevis.errors import ParameterError
 # The paper's three columns, in our readings: which is closest to its "CLIP comparison score" is not known.
 PAPER_METRICS = ("clip", "psnr", "ssim")
 # What comparisons of rows are judged by: the family of the correction. Two of them are independent judges.
-FAMILY = ("psnr", "ssim", "clip_l2", "encoder_cosine", "image_encoder_cosine")
+FAMILY = ("psnr", "ssim", "clip_l2", "encoder_l2", "encoder_cosine", "image_encoder_cosine")
 JUDGES = ("encoder_cosine", "image_encoder_cosine")  # a claim about the cycle loss needs both: it trains the CLIP
 
 
@@ -25,7 +25,9 @@ class Row:
         fuser: what is trained; None: nothing, the images are those of the untouched backbone in any experiment.
         cycle: whether with the cycle loss.
         paper: the paper's CLIP, PSNR and SSIM; None: not in the paper.
-        is_control: a control of ours, not a row of the paper.
+        kind: `paper`, `control` (a control of ours that is trained) or `method` (the rows of docs/method.md).
+        previous_latent, condition: the parameters of these names.
+        scheduler: the parameter `sample.scheduler`.
     """
 
     key: str
@@ -33,11 +35,30 @@ class Row:
     fuser: str | None
     cycle: bool = False
     paper: tuple[float, float, float] | None = None
-    is_control: bool = False
+    kind: str = "paper"
+    previous_latent: bool = False
+    condition: str = "replace"
+    scheduler: str = "ddpm"
 
     def experiment(self, seed: int) -> str:
         """The name of the experiment with this seed."""
         return f"table1-{self.key.replace('_', '-')}-seed{seed}"
+
+    def settings(self, seed: int, cycle_weight: float) -> dict[str, str]:
+        """The parameters of the experiment with this seed, by dotted key.
+
+        Args:
+            seed: of the training.
+            cycle_weight: weight of the cycle loss in rows that have it.
+        """
+        return {
+            "fuser": self.fuser or "baseline",
+            "seed": str(seed),
+            "cycle.weight": f"{cycle_weight if self.cycle else 0:g}",
+            "previous_latent": str(self.previous_latent).lower(),
+            "condition": self.condition,
+            "sample.scheduler": self.scheduler,
+        }
 
 
 _STABLE_DIFFUSION = (34.95, 8.51, 0.20)
@@ -50,7 +71,7 @@ _FUSERS = (
     ("attend_to_text", "Attend to text", (34.95, 7.06, 0.17), (33.62, 7.06, 0.18)),
     ("attend_to_image", "Attend to image", (32.47, 9.11, 0.21), (32.29, 9.19, 0.19)),
 )
-BASELINE, TEXT_ONLY = "baseline", "text_only"
+BASELINE, TEXT_ONLY, BEST, LATENT, DPM = "baseline", "text_only", "attend_to_image", "latent", "dpm-solver++"
 ROWS = (
     Row("untouched", "Stable Diffusion, untouched", None, paper=_STABLE_DIFFUSION),
     Row(BASELINE, "Baseline, fine-tuned", BASELINE, paper=_STABLE_DIFFUSION),
@@ -60,10 +81,19 @@ ROWS = (
         for key, label, without, with_cycle in _FUSERS
         for cycle, paper in ((False, without), (True, with_cycle))
     ),
-    Row(TEXT_ONLY, "Text only (control)", TEXT_ONLY, is_control=True),
-    Row("image_only", "Image only (control)", "image_only", is_control=True),
+    Row(TEXT_ONLY, "Text only (control)", TEXT_ONLY, kind="control"),
+    Row("image_only", "Image only (control)", "image_only", kind="control"),
+    Row(LATENT, "Previous latent", BASELINE, kind="method", previous_latent=True),
+    Row("latent-text_only", "Previous latent, text only", TEXT_ONLY, kind="method", previous_latent=True),
+    Row("latent-attend_to_image", "Previous latent, attend to image", BEST, kind="method", previous_latent=True),
+    Row("append", "Attend to image, appended", BEST, kind="method", condition="append"),
+    Row("latent-ddim", "Previous latent, DDIM", BASELINE, kind="method", previous_latent=True, scheduler="ddim"),
+    Row("latent-dpm", "Previous latent, DPM-Solver++", BASELINE, kind="method", previous_latent=True, scheduler=DPM),
+    Row("latent-append", "Previous latent, attend to image appended", BEST, False, None, "method", True, "append"),
 )
-PAPER_ROWS = tuple(row for row in ROWS if not row.is_control)  # thirteen
+KINDS = ("paper", "control", "method")
+ROW_KEYS = tuple(ROWS[0].settings(0, 0))  # the parameters that rows set
+PAPER_ROWS = tuple(row for row in ROWS if row.kind == "paper")  # thirteen
 
 
 def trained() -> list[Row]:
@@ -72,23 +102,30 @@ def trained() -> list[Row]:
 
 
 def select(keys: Sequence[str] | None) -> list[Row]:
-    """The rows with these keys, in the table's order; None: all.
+    """The rows with these keys, or of these kinds, in the table's order; None: all.
 
     Raises:
         ParameterError: there is no such row.
     """
     known = {row.key: row for row in ROWS}
     for key in keys or ():
-        if key not in known:
-            raise ParameterError(f"--rows {key}: no such row; known are {', '.join(known)}")
-    return [row for row in ROWS if not keys or row.key in keys]
+        if key not in known and key not in KINDS:
+            raise ParameterError(f"--rows {key}: no such row; known are {', '.join([*KINDS, *known])}")
+    return [row for row in ROWS if not keys or row.key in keys or row.kind in keys]
 
 
 def comparisons() -> Iterator[tuple[str, Row, Row]]:
-    """The declared family: each fuser against the baseline and against text alone, and the cycle loss against none."""
+    """The declared family.
+
+    Each fuser against the baseline and against text alone, the cycle loss against none; our rows against the paper's
+    best and against the plainest of them.
+    """
     known = {row.key: row for row in ROWS}
     fusers = [known[key] for key, *_ in _FUSERS]
     for other in (known[BASELINE], known[TEXT_ONLY]):
         yield from ((f"against {other.label.lower()}", row, other) for row in fusers)
     for row in (known[BASELINE], *fusers):
         yield "cycle loss against none", known[f"{row.key}-cycle"], row
+    ours = [row for row in ROWS if row.kind == "method"]
+    yield from (("against the paper's best", row, known[BEST]) for row in ours)
+    yield from (("against the previous latent alone", row, known[LATENT]) for row in ours if row.key != LATENT)

@@ -25,12 +25,11 @@ from ruamel.yaml import YAML
 from recipevis.core import files
 from recipevis.errors import InputError, ParameterError
 from recipevis.table1 import experiments
-from recipevis.table1.rows import Row
+from recipevis.table1.rows import ROW_KEYS, Row
 
 LOGS = Path("logs/table1")
 CLONES = Path(".dvc/tmp/table1")
 CYCLE_WEIGHT = 0.1  # of the rows with the cycle loss, where the parameter file has it off
-_ROW_KEYS = ("fuser", "seed", "cycle.weight")
 _USER = ("user.name", "user.email")
 _ASK_S = 1.0  # seconds between two looks at the log of the first run
 _DVC = (sys.executable, "-m", "dvc")
@@ -84,13 +83,13 @@ def plan(
         raise ParameterError(f"--cycle-weight {cycle_weight:g}: must be above 0; rows without the loss set it to 0")
     for setting in more:
         key = setting.partition("=")[0]
-        if "=" not in setting or key.lstrip("+~") in _ROW_KEYS:
-            raise ParameterError(f"--set {setting}: must be key=value, and not {', '.join(_ROW_KEYS)}: rows set these")
+        if "=" not in setting or key.lstrip("+~") in ROW_KEYS:
+            raise ParameterError(f"--set {setting}: must be key=value, and not {', '.join(ROW_KEYS)}: rows set these")
     for seed in seeds:
         for row in rows:
             if row.fuser is None:
                 continue
-            own = (f"fuser={row.fuser}", f"seed={seed}", f"cycle.weight={cycle_weight if row.cycle else 0:g}")
+            own = (f"{key}={value}" for key, value in row.settings(seed, cycle_weight).items())
             settings = (*more, *own)
             if why := _stale(known.get(row.experiment(seed)), values, settings):
                 runs.append(Run(row, seed, settings, why))

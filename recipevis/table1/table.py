@@ -30,7 +30,7 @@ class Line:
 
     Attributes:
         key, label: of the row.
-        kind: `paper`, `control`, `within` (the controls of one experiment), `baseline`, `upper bound` or `system`.
+        kind: one of `rows.KINDS`, `within` (the controls of one experiment), `baseline`, `upper bound` or `system`.
         mode: of `MODES`.
         scores: a row an image, indexed by `sample_id`: `video_id`, `step` and the metrics, averaged over the seeds.
         seeds: how many; 0: there is nothing to train.
@@ -184,7 +184,7 @@ def _lines(found: Sequence[Experiment], systems: Mapping[str, System], chosen: S
         for one in found:
             by_row.setdefault(one.row.key, []).append(one)
         for row in chosen:
-            kind = "control" if row.is_control else "paper"
+            kind = row.kind
             if row.fuser is None:
                 untouched = _averaged(_one_a_seed(found), "untouched_backbone")
                 yield Line(row.key, row.label, kind, mode, untouched, 0, row.paper)
@@ -194,7 +194,7 @@ def _lines(found: Sequence[Experiment], systems: Mapping[str, System], chosen: S
             else:
                 yield Line(row.key, row.label, kind, mode, nothing, 0, row.paper, is_missing=True)
         for key, several in by_row.items():
-            if not fuser_class(several[0].row.fuser).uses_image:
+            if not (several[0].row.previous_latent or fuser_class(several[0].row.fuser).uses_image):
                 continue
             for line in LINES:
                 if line.kind == "control":
@@ -331,7 +331,7 @@ def _tracking(found: Sequence[Experiment], lines: Sequence[Line], columns: Seque
     if not truth:
         return pd.DataFrame()
     judged = [name for name in columns if metrics.named()[name].kind != "scene"]
-    kinds = ("paper", "control", "within")
+    kinds = (*rows.KINDS, "within")
     shown = [line for line in lines if line.mode == MODES[0] and line.kind in kinds and not line.is_missing]
     images = pd.concat([one.images[one.images.picture == MODES[0]] for one in found])
     means = pd.DataFrame({line.key: line.scores[[*judged, *truth]].mean() for line in shown}).T

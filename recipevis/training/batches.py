@@ -119,7 +119,8 @@ class Batches:
             cache.image_tokens[previous],
             cache.image_pooled[previous],
         )
-        embeddings = StepEmbeddings(*map(torch.from_numpy, arrays)).with_null(
+        latent = self._scaling.scale(_tensor(cache.latent_mean[previous]))
+        embeddings = StepEmbeddings(*map(torch.from_numpy, arrays), latent).with_null(
             draws.text_dropped[part], draws.image_dropped[part], *self._null
         )
         mean, logvar = _tensor(cache.latent_mean[image]), _tensor(cache.latent_logvar[image])

@@ -1,7 +1,8 @@
 """The cycle-consistency loss (section 2, A.4): L_cyc = 1 - CLIP(text) . CLIP(decode(pred x0)).
 
-Where the paper is silent (docs/architecture.md): it is computed where predicted x0 amplifies the error by at most
-`cycle.max_amplification`, on at most `cycle.images` images of a batch, and not on samples whose sentence was dropped.
+Where the paper is silent (docs/architecture.md): it is computed where predicted x0 amplifies an error of the predicted
+noise by at most `cycle.max_amplification`, on at most `cycle.images` images of a batch, and not on samples whose
+sentence was dropped.
 """
 
 import numpy as np
@@ -20,7 +21,7 @@ from recipevis.training.clip_preprocessing import ClipPreprocessing, clamp_strai
 
 
 def eligible_timesteps(scheduler: DDPMScheduler, max_amplification: float | None) -> Tensor:
-    """Timesteps at which predicted x0 amplifies an error by at most `max_amplification`, bool [T]; None: all."""
+    """Timesteps whose `schedule.amplification` is at most `max_amplification`, bool [T]; None: all."""
     every = torch.arange(scheduler.config.num_train_timesteps)
     limit = float("inf") if max_amplification is None else max_amplification
     return amplification(scheduler, every) <= limit

@@ -24,6 +24,7 @@ def losses(
     scheduler: DDPMScheduler,
     cycle: CycleLoss | None = None,
     weights: Tensor | None = None,
+    min_snr_gamma: float | None = None,
 ) -> Losses:
     """Mean squared error of the prediction, and L_cyc, of one batch or a part of it.
 
@@ -33,11 +34,16 @@ def losses(
         scheduler: the noise schedule.
         cycle: the cycle loss; None: none.
         weights: `cycle_loss.sample_weights` of these samples, [b].
+        min_snr_gamma: weigh each sample by `schedule.min_snr_weights`; None: all alike.
     """
     noisy = schedule.add_noise(scheduler, batch.latents, batch.noise, batch.timesteps)
     prediction = denoiser(noisy, batch.timesteps, batch.embeddings).float()
     target = schedule.target(scheduler, batch.latents, batch.noise, batch.timesteps)
-    denoising = nn.functional.mse_loss(prediction, target)
+    if min_snr_gamma is None:
+        denoising = nn.functional.mse_loss(prediction, target)
+    else:
+        each = (prediction - target).square().flatten(1).mean(1)  # [b]
+        denoising = (schedule.min_snr_weights(scheduler, batch.timesteps, min_snr_gamma) * each).mean()
     if cycle is None:
         return Losses(denoising, zeros_like(denoising))
     return Losses(denoising, cycle(noisy, prediction, batch.timesteps, batch.text_projected, weights))

@@ -18,7 +18,7 @@ from accelerate import Accelerator, DistributedDataParallelKwargs
 from diffusers import DDPMScheduler
 from diffusers.optimization import get_cosine_schedule_with_warmup
 from diffusers.training_utils import EMAModel
-from torch import Tensor
+from torch import Tensor, nn
 
 from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints
@@ -27,8 +27,9 @@ from recipevis.core.progress import meter
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers.base import count_weights, matched_hidden
+from recipevis.model import adapters
 from recipevis.model.conditions import Conditioner
-from recipevis.model.denoiser import Denoiser
+from recipevis.model.denoiser import Denoiser, widen
 from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.model.schedule import load_scheduler
@@ -88,6 +89,7 @@ class Trainer:
         )
         self._micro_batch_size = _micro_batch_size(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
+        self._dropout = _asked_for(settings, denoiser.conditioner)
         self.batches, self.cycle, self._cycle_settings = batches, cycle, cycle_settings
         if settings.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
@@ -98,10 +100,12 @@ class Trainer:
         optimizer = torch.optim.AdamW(groups, weight_decay=settings.weight_decay, fused=fused)
         optimizer.register_load_state_dict_pre_hook(partial(_with_implementation, fused))
         self.denoiser, self._pool = denoiser, ThreadPoolExecutor(2)
+        self._trained = [weight for weight in denoiser.parameters() if weight.requires_grad]
         self._model, self.optimizer = self._accelerator.prepare(denoiser, optimizer)
         self._lr_scheduler = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
         self._accelerator.register_for_checkpointing(self._lr_scheduler)
-        self._ema = EMAModel(denoiser.parameters(), decay=settings.ema) if settings.ema else None
+        self._accelerator.register_save_state_pre_hook(_without_frozen_weights)
+        self._ema = EMAModel(self._trained, decay=settings.ema) if settings.ema else None
         if self._ema:
             self._accelerator.register_for_checkpointing(self._ema)
 
@@ -153,7 +157,7 @@ class Trainer:
                     print(f"train: saved at step {done}", flush=True)
                     raise KeyboardInterrupt
         if self._ema:
-            self._ema.copy_to(self.denoiser.parameters())
+            self._ema.copy_to(self._trained)
             self._ema = None
         return pd.DataFrame(history, columns=HISTORY)
 
@@ -191,7 +195,7 @@ class Trainer:
         """This process's share of a step's batch, in parts, each with its samples' weights in L_cyc."""
         settings, weights = self._settings, None
         batches = self.batches["training"]
-        draws = batches.training(step, settings.batch_size, settings)
+        draws = batches.training(step, settings.batch_size, self._dropout)
         if self.cycle:
             eligible = self.cycle.eligible(draws.timesteps, draws.text_dropped)
             weights = sample_weights(eligible, draws.priorities, self._cycle_settings.images)
@@ -212,13 +216,13 @@ class Trainer:
         backward = self._pool.map if at_once else map
         terms = sum(backward(partial(self._backward, count=count), range(1, count + 1), parts))
         if self._settings.gradient_clip is not None:
-            self._accelerator.clip_grad_norm_(self._model.parameters(), self._settings.gradient_clip)
+            self._accelerator.clip_grad_norm_(self._trained, self._settings.gradient_clip)
         rate = self._lr_scheduler.get_last_lr()[0]
         self.optimizer.step()
         self._lr_scheduler.step()
         self.optimizer.zero_grad()
         if self._ema:
-            self._ema.step(self.denoiser.parameters())
+            self._ema.step(self._trained)
         return terms, rate
 
     def _backward(self, number: int, part: tuple[Batch, Tensor | None], count: int) -> Tensor:
@@ -227,7 +231,8 @@ class Trainer:
         with self._accelerator.no_sync(self._model) if number < count else nullcontext():
             with self._accelerator.autocast():
                 cycle = None if weights is None else self.cycle
-                pieces = losses(self._model, batch.to(self._accelerator.device), self._scheduler, cycle, weights)
+                batch, gamma = batch.to(self._accelerator.device), self._settings.min_snr_gamma
+                pieces = losses(self._model, batch, self._scheduler, cycle, weights, gamma)
             # L_cyc is a sum over the whole batch, of which this is a part; gradients are averaged over processes.
             summed = pieces.cycle * (count * self._accelerator.num_processes)
             self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
@@ -248,21 +253,27 @@ class Trainer:
         count = min(self._settings.validation_images, len(batches))
         total, stride = 0.0, self._micro_batch_size * self._accelerator.num_processes
         if self._ema:
-            self._ema.store(self.denoiser.parameters())
-            self._ema.copy_to(self.denoiser.parameters())
+            self._ema.store(self._trained)
+            self._ema.copy_to(self._trained)
         for first in range(self._micro_batch_size * self._accelerator.process_index, count, stride):
             batch = batches.load(batches.validation(first, min(self._micro_batch_size, count - first)))
             with self._accelerator.autocast():  # not through DDP: processes may have different numbers of batches
                 piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
             total += piece.item() * len(batch.timesteps)
         if self._ema:
-            self._ema.restore(self.denoiser.parameters())
+            self._ema.restore(self._trained)
         total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
         return self._accelerator.reduce(total, "sum").item() / count
 
 
 def new_conditioner(
-    backbone: Backbone, fuser: str, options: Mapping[str, Any], condition_tokens: int, seed: int
+    backbone: Backbone,
+    fuser: str,
+    options: Mapping[str, Any],
+    condition_tokens: int,
+    seed: int,
+    condition: str = "replace",
+    previous_latent: bool = False,
 ) -> Conditioner:
     """A conditioner with random weights that depend on the seed alone, sized by the backbone.
 
@@ -272,9 +283,10 @@ def new_conditioner(
         options: values of the fuser's options; `hidden` may be `matched`, see `fusers.base.matched_hidden`.
         condition_tokens: number of condition tokens.
         seed: of the weights.
+        condition, previous_latent: see `Conditioner`.
 
     Raises:
-        InputError: the fuser can't be made at the backbone's sizes.
+        InputError: the fuser can't be made at the backbone's sizes, or its tokens can't follow the sentence's.
         ParameterError: an option is not the fuser's, or out of range.
     """
     shapes = fuser_shapes(backbone.folder, backbone.folder / "clip", condition_tokens)
@@ -282,7 +294,9 @@ def new_conditioner(
         options = {**options, "hidden": matched_hidden(fuser, shapes, options)}
     try:
         with seeded(seed, "fuser"):
-            conditioner = Conditioner(fuser, dict(options), **asdict(shapes))
+            conditioner = Conditioner(
+                fuser, dict(options), **asdict(shapes), condition=condition, previous_latent=previous_latent
+            )
     except ValueError as error:
         raise InputError(f"fuser {fuser} does not fit {backbone.folder}: {error}") from error
     return conditioner.to(backbone.device)
@@ -300,6 +314,9 @@ def new_trainer(
 ) -> Trainer:
     """A trainer of the backbone's UNet and a conditioner on cached embeddings.
 
+    Where the conditioner adds the previous latent, the backbone's UNet is widened for it; where `settings.lora_rank` is
+    set, it gets adapters.
+
     Args:
         backbone: the networks.
         conditioner: see `new_conditioner`.
@@ -316,9 +333,35 @@ def new_trainer(
     scheduler = load_scheduler(backbone.folder / "scheduler")
     scaling, timesteps = LatentScaling(backbone.vae.config), scheduler.config.num_train_timesteps
     batches = by_subset(embeddings, triplets, scaling, timesteps, seed)
+    prepare_unet(backbone, conditioner, settings.lora_rank, seed)
     denoiser = Denoiser(conditioner, backbone.unet)
     loss = make_cycle_loss(backbone, scheduler, pixels, cycle.max_amplification) if cycle.weight else None
     return Trainer(denoiser, scheduler, batches, settings, backbone.device, loss, cycle)
+
+
+def prepare_unet(backbone: Backbone, conditioner: Conditioner, lora_rank: int | None, seed: int) -> None:
+    """Widen the backbone's UNet for the previous latent, and add adapters to it, where either is asked for.
+
+    Args:
+        backbone: whose UNet is changed in place.
+        conditioner: says whether there is a previous latent.
+        lora_rank: of the adapters; None: none.
+        seed: of the adapters' weights.
+    """
+    if conditioner.config.previous_latent:
+        widen(backbone.unet, 2 * backbone.vae.config.latent_channels)
+    if lora_rank:
+        adapters.add(backbone.unet, lora_rank, seed)
+
+
+def _asked_for(settings: TrainConfig, conditioner: Conditioner) -> TrainConfig:
+    """The settings without the dropout that no guidance asks for.
+
+    A model that uses one condition only has nothing to drop but that one. It loses it in `dropout_both` of the samples,
+    so that the prediction without any condition gets the same share of the training in every model.
+    """
+    unused = {"dropout_text": conditioner.uses_image, "dropout_image": conditioner.uses_text}
+    return settings.model_copy(update={key: 0.0 for key, used in unused.items() if not used})
 
 
 def _finite(value: float, name: str, step: int) -> float:
@@ -338,6 +381,14 @@ def _micro_batch_size(settings: TrainConfig, processes: int) -> int:
     return settings.batch_size // parts
 
 
+def _without_frozen_weights(models: list[nn.Module], states: list[dict[str, Tensor]], folder: str) -> None:
+    """Leave frozen weights out of a checkpoint: with adapters it takes megabytes."""
+    for model, state in zip(models, states, strict=True):
+        for name, weight in model.named_parameters():
+            if not weight.requires_grad:
+                state.pop(name, None)
+
+
 def _with_implementation(fused: bool | None, optimizer: torch.optim.Optimizer, saved: dict) -> dict:
     """A saved optimizer state for the implementation that is configured now: a run may resume with another."""
     return saved | {"param_groups": [group | {"fused": fused} for group in saved["param_groups"]]}
@@ -345,7 +396,8 @@ def _with_implementation(fused: bool | None, optimizer: torch.optim.Optimizer, s
 
 def _parameter_groups(denoiser: Denoiser, settings: TrainConfig) -> list[dict]:
     """UNet and fuser, each with its own learning rate; `baseline` has no fuser weights."""
-    groups = [{"params": list(denoiser.unet.parameters()), "lr": settings.learning_rate}]
+    unet = [weight for weight in denoiser.unet.parameters() if weight.requires_grad]
+    groups = [{"params": unet, "lr": settings.learning_rate}]
     if fuser := list(denoiser.conditioner.parameters()):
         groups.append({"params": fuser, "lr": settings.fuser_learning_rate or settings.learning_rate})
     return groups

@@ -5,14 +5,15 @@ import pytest
 from benchmarks import hours
 from benchmarks.hours import Costs, Gpu, Hours
 from recipevis.config import FUSERS
-from recipevis.fusers.base import fuser_class
+from recipevis.table1.rows import select
 
 
-@pytest.mark.parametrize("fuser", ["baseline", "concat", "text_only"])
+@pytest.mark.parametrize("key", ["baseline", "concat", "text_only", "latent"])
 @pytest.mark.parametrize("controls", [2, 10])
-def test_an_image_counts_once(fuser, controls):
+def test_an_image_counts_once(key, controls):
     """Listed one by one: an image is what it is generated from, so equal ones are one."""
     recipes, length = 5, 4
+    [row] = select([key])
     images = set()
     for recipe in range(recipes):
         for step in range(length):
@@ -21,16 +22,17 @@ def test_an_image_counts_once(fuser, controls):
                 before = dict.fromkeys(before, "blank")
             if recipe < controls:
                 before |= {"wrong previous": "wrong", "no previous": "none"}
-            if not fuser_class(fuser).uses_image:
+            if key in ("baseline", "text_only"):
                 before = dict.fromkeys(before, None)
             images |= {(recipe, step, previous) for previous in before.values()}
-    assert hours.distinct_images(fuser, recipes, recipes * length, controls) == len(images)
+    assert hours.distinct_images(row, recipes, recipes * length, controls) == len(images)
 
 
 def test_hours_are_sums_of_seconds():
     costs = Costs({fuser: 0.1 + number / 100 for number, fuser in enumerate(FUSERS)}, 2.0, 0.5, 2.5, 0.01)
     rows = {row.name: row for row in hours.of_rows(costs, 1000)}
-    assert len(rows) == 15  # eight fusers, six also with L_cyc, and the untouched backbone
+    assert len(rows) == 22  # eight fusers, six also with L_cyc, seven of ours, and the untouched backbone
+    assert rows["Previous latent"].training > rows["Previous latent, DDIM"].training == 0
     plain, cycled = rows["Concatenation"], rows["Concatenation, cycle loss"]
     assert plain.training * 3600 == pytest.approx(sum(costs.steps["concat"] for _ in range(1000)))
     assert cycled.training == pytest.approx(2 * plain.training)

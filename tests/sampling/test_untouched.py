@@ -14,7 +14,7 @@ from recipevis.sampling.rollout import Sampler
 def test_baselines(recipes, triplets, tiny_backbone, tmp_path):
     """The untouched backbone sees no image; the round trip equals the VAE's own answer."""
     backbone, table = Backbone(tiny_backbone), plan(recipes, triplets, None)
-    sampler = Sampler(baselines.untouched_backbone(backbone, 32, "white"), 0, 2, 1.0)
+    sampler = Sampler(baselines.untouched_backbone(backbone, 32, "white", "ddpm"), 0, 2, 1.0)
     baselines.generate_baselines(table, sampler, 16, tmp_path / "samples")
     scored = table[table["scored"] == 1]
     for name in ("untouched_backbone", "vae_round_trip"):
@@ -37,7 +37,7 @@ def test_the_untouched_backbone_at_its_own_size(recipes, triplets, tiny_backbone
     table.loc[table["video_id"] == "a", "control"] = 0
     pixels = baselines.native_pixels(backbone)
     assert pixels == 64
-    sampler = Sampler(baselines.untouched_backbone(backbone, pixels, "white"), 0, 2, 1.0)
+    sampler = Sampler(baselines.untouched_backbone(backbone, pixels, "white", "ddpm"), 0, 2, 1.0)
     baselines.generate_native(table, sampler, 32, 16, tmp_path)
     there = {path.stem: images.read(path) for path in (tmp_path / "untouched_native").iterdir()}
     assert there.keys() == set(table[table["control"] == 1]["sample_id"])
@@ -49,6 +49,6 @@ def test_the_untouched_backbone_at_its_own_size(recipes, triplets, tiny_backbone
 
 
 def test_nothing_is_generated_at_the_frames_own_size(recipes, triplets, tiny_backbone, tmp_path):
-    sampler = Sampler(baselines.untouched_backbone(Backbone(tiny_backbone), 64, "white"), 0, 2, 1.0)
+    sampler = Sampler(baselines.untouched_backbone(Backbone(tiny_backbone), 64, "white", "ddpm"), 0, 2, 1.0)
     baselines.generate_native(plan(recipes, triplets, None), sampler, 64, 16, tmp_path)
     assert not list((tmp_path / "untouched_native").iterdir())

@@ -24,7 +24,8 @@ def images(level, seed, sets=MODES):
                 value = psnr + 0.2 * video + random.normal(0, 0.1)
                 about = {"picture": name, "sample_id": f"v{video}_{step:02d}", "video_id": f"v{video}", "step": step}
                 truth = {"counter_colour": float(value > 16), "vessel_colour": 1.0, "new_ingredient": np.nan}
-                about |= {"psnr": value, "ssim": value / 30, "clip_l2": 30 - value, **truth, "old_ingredients": 1.0}
+                about |= {"psnr": value, "ssim": value / 30, "clip_l2": 30 - value, "encoder_l2": 31 - value}
+                about |= {**truth, "old_ingredients": 1.0}
                 rows.append(
                     about | {"encoder_cosine": 40 - value, "image_encoder_cosine": 41 - value, "sharpness": 0.8}
                 )

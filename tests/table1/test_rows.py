@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from recipevis.config import FUSERS
+from recipevis.config import FUSERS, describe
 from recipevis.errors import ParameterError
 from recipevis.table1 import rows
 
@@ -39,9 +39,9 @@ def test_numbers_are_the_papers(shared):
     assert [b > a for a, b in zip(without, with_cycle, strict=True)] == [False, True, False]
 
 
-def test_thirteen_rows_then_controls():
+def test_thirteen_rows_then_controls_then_ours():
     assert len(rows.PAPER_ROWS) == 13
-    assert [row.is_control for row in rows.ROWS] == [False] * 13 + [True] * 2
+    assert [row.kind for row in rows.ROWS] == ["paper"] * 13 + ["control"] * 2 + ["method"] * 7
     assert {row.fuser for row in rows.trained()} == set(FUSERS)
     assert [row.key for row in rows.ROWS if row not in rows.trained()] == ["untouched"]
     assert [row.cycle for row in rows.PAPER_ROWS[1:]] == [False, True] * 6
@@ -56,6 +56,9 @@ def test_names_of_experiments_are_distinct_and_git_takes_them():
 def test_rows_are_selected_in_the_tables_order():
     assert [row.key for row in rows.select(["text_only", "baseline"])] == ["baseline", "text_only"]
     assert rows.select(None) == rows.select([]) == list(rows.ROWS)
+    assert rows.select(["control", "append"]) == [
+        row for row in rows.ROWS if row.kind == "control" or row.key == "append"
+    ]
     with pytest.raises(ParameterError, match=r"--rows concat\+cycle.*concat-cycle"):
         rows.select(["concat+cycle"])
 
@@ -63,4 +66,20 @@ def test_rows_are_selected_in_the_tables_order():
 def test_the_family_of_comparisons():
     pairs = [(row.key, other.key) for _, row, other in rows.comparisons()]
     cycle = [(f"{key}-cycle", key) for key in ("baseline", *NAMES)]
-    assert sorted(pairs) == sorted([(key, other) for key in NAMES for other in ("baseline", "text_only")] + cycle)
+    ours = [row.key for row in rows.ROWS if row.kind == "method"]
+    ours = [(key, other) for key in ours for other in ("attend_to_image", "latent") if key != other]
+    paper = [(key, other) for key in NAMES for other in ("baseline", "text_only")]
+    assert sorted(pairs) == sorted([*paper, *cycle, *ours])
+
+
+def test_a_rows_settings_are_keys_of_the_parameters():
+    assert set(rows.ROW_KEYS) <= describe().keys()
+    latent = next(row for row in rows.ROWS if row.key == "latent-append")
+    assert latent.settings(2, 0.1) == {
+        "fuser": "attend_to_image",
+        "seed": "2",
+        "cycle.weight": "0",
+        "previous_latent": "true",
+        "condition": "append",
+        "sample.scheduler": "ddpm",
+    }

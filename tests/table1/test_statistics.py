@@ -19,7 +19,7 @@ def made(found):
 
 def test_there_are_the_papers_thirteen_rows_and_two_controls():
     assert len(rows.PAPER_ROWS) == 13
-    assert [row.key for row in rows.ROWS if row.is_control] == ["text_only", "image_only"]
+    assert [row.key for row in rows.ROWS if row.kind == "control"] == ["text_only", "image_only"]
     assert len({row.key for row in rows.ROWS}) == len(rows.ROWS)
     assert len({row.experiment(0) for row in rows.trained()}) == len(rows.ROWS) - 1
 
@@ -56,7 +56,7 @@ def test_a_row_is_the_mean_over_its_seeds(found, made):
 
 def test_every_kind_of_line_is_there(made):
     kinds = {line.kind for line in made.lines}
-    assert kinds == {"paper", "control", "within", "baseline", "upper bound"}
+    assert kinds == {"paper", "control", "method", "within", "baseline", "upper bound"}
     within = [line.key for line in made.lines if line.kind == "within"]
     assert "attend_to_image:wrong_previous" in within
     assert not any(key.startswith("baseline:") for key in within)  # it sees no image

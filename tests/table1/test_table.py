@@ -57,7 +57,7 @@ def test_every_chosen_row_is_there_also_without_an_experiment(made):
     shown = build([made("baseline"), made("concat", 0), made("concat", 1)])
     for mode in ("autoregressive", "teacher_forced"):
         lines = [line for line in shown.lines if line.mode == mode]
-        assert [line.key for line in lines if line.kind in ("paper", "control")] == [row.key for row in ALL]
+        assert [line.key for line in lines if line.kind in rows.KINDS] == [row.key for row in ALL]
         by_key = {line.key: line for line in lines}
         assert {key: line.seeds for key, line in by_key.items() if line.seeds} == {
             "baseline": 1,
@@ -65,7 +65,7 @@ def test_every_chosen_row_is_there_also_without_an_experiment(made):
             "concat:wrong_previous": 2,
             "concat:no_previous": 2,
         }
-        there = {line.key for line in lines if line.kind in ("paper", "control") and not line.is_missing}
+        there = {line.key for line in lines if line.kind in rows.KINDS and not line.is_missing}
         assert there == {"untouched", "baseline", "concat"}
     assert shown.cells["text_pooling", "autoregressive", "all"]["psnr"] == dict.fromkeys(("mean", "low", "high"))
     assert not [line for line in build([made("concat")], chosen=rows.select(["concat"])).lines if line.is_missing]

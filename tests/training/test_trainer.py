@@ -31,7 +31,7 @@ from recipevis.training import trainer as trainer_module
 from recipevis.training.batches import Batches, by_subset, dropped
 from recipevis.training.cycle_loss import make_cycle_loss
 from recipevis.training.losses import Losses, losses
-from recipevis.training.trainer import Trainer, new_conditioner, new_trainer
+from recipevis.training.trainer import Trainer, new_conditioner, new_trainer, prepare_unet
 
 SETTINGS = {
     "steps": 6,
@@ -44,6 +44,8 @@ SETTINGS = {
     "dropout_text": 0.1,
     "dropout_image": 0.1,
     "dropout_both": 0.1,
+    "min_snr_gamma": None,
+    "lora_rank": None,
     "precision": "fp32",
     "ema": None,
     "processes": 1,
@@ -94,9 +96,13 @@ def cache(table, tiny_backbone, tmp_path_factory) -> Embeddings:
 def make(table, cache, tiny_backbone):
     """A function: a fresh trainer."""
 
-    def fresh(train: TrainConfig, cycle: CycleConfig = CYCLE, fuser: str = "attend_to_image", seed: int = 0):
+    def fresh(
+        train: TrainConfig, cycle: CycleConfig = CYCLE, fuser: str = "attend_to_image", seed: int = 0, **conditioning
+    ):
         backbone = Backbone(tiny_backbone)
-        conditioner = new_conditioner(backbone, fuser, select_options(fuser, {"hidden": 4}, {}), 3, seed)
+        options = select_options(fuser, {"hidden": 4}, {})
+        conditioner = new_conditioner(backbone, fuser, options, 3, seed, **conditioning)
+        prepare_unet(backbone, conditioner, train.lora_rank, seed)
         network = Denoiser(conditioner, backbone.unet)
         batches = by_subset(cache, table, LatentScaling(backbone.vae.config), 1000, seed)
         scheduler = load_scheduler(backbone.folder / "scheduler")
@@ -255,11 +261,19 @@ def test_pieces_add_up_and_two_rates_are_used(make, tmp_path):
     assert all(a != b for a, b in zip(after, before, strict=True))
 
 
-@pytest.mark.parametrize(("killed_in", "ema"), [*((step, None) for step in range(1, 7)), (5, 0.5)])
-def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, killed_in, ema):
-    trainer, denoiser = make(settings(ema=ema))
+@pytest.mark.parametrize(
+    ("killed_in", "more", "conditioning"),
+    [
+        *((step, {}, {}) for step in range(1, 7)),
+        (5, {"ema": 0.5}, {}),
+        (4, {"min_snr_gamma": 5.0}, {"previous_latent": True, "condition": "append"}),
+        (5, {"ema": 0.5, "lora_rank": 2}, {"previous_latent": True}),
+    ],
+)
+def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, killed_in, more, conditioning):
+    trainer, denoiser = make(settings(**more), **conditioning)
     undisturbed = trainer.run(tmp_path / "undisturbed")
-    interrupted, _ = make(settings(ema=ema))
+    interrupted, _ = make(settings(**more), **conditioning)
     step, begun = interrupted.step, []
 
     def stop(parts):
@@ -271,7 +285,7 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
     interrupted.step = stop
     with pytest.raises(KeyboardInterrupt):
         interrupted.run(tmp_path / "work")
-    resumed, again = make(settings(ema=ema))
+    resumed, again = make(settings(**more), **conditioning)
     pd.testing.assert_frame_equal(resumed.run(tmp_path / "work"), undisturbed, check_exact=True)
     assert weights_hash(again) == weights_hash(denoiser)
     assert len(list((tmp_path / "work").glob("checkpoint-*"))) == 1
@@ -423,14 +437,17 @@ def on_random_embeddings(folder: Path, train: TrainConfig | None = None) -> Trai
     backbone, triplets = Backbone(folder / "backbone"), random_embeddings.triplets()
     if not (folder / "cache").exists():
         random_embeddings.write(backbone, 3, 32, folder / "cache")
-    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 4}, 3, 0)
+    conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 4}, 3, 0, "append", previous_latent=True)
     cache = Embeddings(folder / "cache")
     AcceleratorState._reset_state()
     return new_trainer(backbone, conditioner, triplets, cache, train, OFTEN, 32, 0)
 
 
 def test_two_processes_go_on_with_one_processs_run(tiny_backbone, tmp_path, monkeypatch, root):
-    """Gradients in their size, L_cyc's included; the moving average; and half of the run by another number."""
+    """Gradients in their size, L_cyc's included; the moving average; and half of the run by another number.
+
+    With the previous latent and appended tokens, which take every way that the others take, too.
+    """
     train = settings(batch_size=4, gradient_clip=None, ema=0.5, checkpoint_every=3)
     (tmp_path / "backbone").symlink_to(tiny_backbone)
     (tmp_path / "train.json").write_text(train.model_copy(update={"processes": 2}).model_dump_json())

@@ -11,25 +11,26 @@ class Kitchen(Source):
     """Renders the demo's videos.
 
     Args:
-        seed: `dataset.seed`.
+        seed, camera_cuts: `dataset.seed` and `dataset.kitchen.camera_cuts`.
     """
 
     licence = "Apache-2.0"
     video_bytes = 0.2e6
     needs: ClassVar = {}
 
-    def __init__(self, seed: int):
+    def __init__(self, seed: int, camera_cuts: float):
         # Edited code may render other videos under the same ids, so it gets another folder.
         library = Path(__file__).parents[2]
         drawing = sorted((library / "kitchen/drawing").glob("*.py"))
         modules = [library / "kitchen/recipes.py", *drawing, library / "data/ffmpeg.py"]
         code = hashlib.sha256(b"".join(module.read_bytes() for module in modules)).hexdigest()
-        self.name, self.about, self._seed = f"kitchen-{seed}-{code[:12]}", f"the toy kitchen, seed {seed}", seed
+        self.name, self.about = f"kitchen-{seed}-{camera_cuts:g}-{code[:12]}", f"the toy kitchen, seed {seed}"
+        self._seed, self._cuts = seed, camera_cuts
 
     @classmethod
     def from_config(cls, dataset: Any, download: Any) -> "Kitchen":
         """See `Source.from_config`."""
-        return cls(dataset.seed)
+        return cls(dataset.seed, dataset.kitchen.camera_cuts)
 
     def fetch(self, video_id: str, folder: Path) -> Path:
         """See `Source.fetch`."""
@@ -38,7 +39,7 @@ class Kitchen(Source):
         from recipevis.kitchen.drawing import rendering
 
         path = folder / "video.mp4"
-        ffmpeg.write(path, rendering.video(recipes.recipe(self._seed, video_id)), rendering.RATE)
+        ffmpeg.write(path, rendering.video(recipes.recipe(self._seed, video_id, self._cuts)), rendering.RATE)
         return path
 
     @classmethod

@@ -11,7 +11,7 @@ from PIL import Image
 from recipevis.kitchen.drawing.canvas import SCALE, SIDE, Canvas, Colour, shade
 from recipevis.kitchen.drawing.food import fill, on_board
 from recipevis.kitchen.drawing.tools import TOOLS, arm
-from recipevis.kitchen.recipes import KitchenRecipe, Scene
+from recipevis.kitchen.recipes import KitchenRecipe, Scene, View
 
 RATE = 2  # pictures a second
 CENTRE = (108, 146)  # of the vessel, pixels
@@ -78,7 +78,18 @@ def picture(scene: Scene, hidden: str = "") -> np.ndarray:
         on_board(canvas, scene.board)
     if scene.tool:
         TOOLS[scene.tool](canvas)
+    if scene.view:
+        canvas = Canvas(_seen(canvas.image, scene.view, PAINT[scene.counter]))
     return canvas.finished()
+
+
+def _seen(image: Image.Image, view: View, counter: Colour) -> Image.Image:
+    """A picture from another view; beyond its edges is the counter."""
+    cosine, sine = (f(math.radians(view.degrees)) / view.zoom for f in (math.cos, math.sin))
+    middle, right, down = image.width / 2, view.right * SCALE, view.down * SCALE
+    rows = ((cosine, sine), (-sine, cosine))
+    affine = [v for a, b in rows for v in (a, b, middle - a * (middle + right) - b * (middle + down))]
+    return image.transform(image.size, Image.Transform.AFFINE, affine, Image.Resampling.BICUBIC, fillcolor=counter)
 
 
 @lru_cache(256)
