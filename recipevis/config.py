@@ -233,6 +233,11 @@ class TrainConfig(Section):
     dropout_both: Fraction = Field(
         description="share of samples trained without any condition, for guidance; the same for every fuser"
     )
+    own_previous: Fraction = Field(
+        description="share of samples whose previous image is one that the model drew, against drift; 0: off"
+    )
+    own_previous_images: Count = Field(description="number of images drawn for it after each validation")
+    own_previous_steps: Count = Field(description="DDPM steps of such an image")
     min_snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         description="weigh the loss by min-SNR with this gamma (5 in its paper); empty: all timesteps alike"
     )

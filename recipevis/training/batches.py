@@ -5,7 +5,7 @@ batch). So a run that is killed at any step and resumed ends with the same bits 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from recipevis.errors import InputError
 from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.latents import LatentScaling
 from recipevis.randomness import generator, permutation
+from recipevis.training.own_images import OwnImages, Pools
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,8 @@ class Draws:
     timesteps: Tensor  # int64 [b]
     priorities: Tensor  # uniform [b], the order in which samples are chosen for L_cyc
     generators: Sequence[torch.Generator]  # [b], of the latent sample and the noise
+    own: np.ndarray  # position among the drawn previous images, int [b]; -1: the true one
+    pool: OwnImages | None = None  # the drawn previous images
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,7 @@ class Batches:
             torch.from_numpy(rows[0].copy()) for rows in (embeddings.text_tokens, embeddings.text_pooled)
         )
         self._epoch, self._order = -1, np.array([], dtype=np.int64)  # the latest epoch's order
+        self.pools = Pools()
 
     def __len__(self) -> int:
         """Number of triplets."""
@@ -80,11 +84,17 @@ class Batches:
 
     def training(self, step: int, batch_size: int, settings: TrainConfig) -> Draws:
         """The batch of one step: triplets in a new random order each epoch, conditions dropped at random."""
-        first = step * batch_size
+        first, pool, own = step * batch_size, self.pools.at(step), np.full(batch_size, -1)
         rows = [self._shuffled(first + position) for position in range(batch_size)]
+        if pool is not None:  # such a sample takes a triplet whose previous image was drawn
+            for position in range(batch_size):
+                chance, which = torch.rand(2, generator=generator(self._seed, "own", step, position)).tolist()
+                if chance < settings.own_previous:
+                    own[position] = int(which * len(pool.rows))
+                    rows[position] = int(pool.rows[own[position]])
         keys = [("training", step, position) for position in range(batch_size)]
         shares = (settings.dropout_text, settings.dropout_image, settings.dropout_both)
-        return self._draws(rows, keys, self._seed, shares)
+        return replace(self._draws(rows, keys, self._seed, shares), own=own, pool=pool)
 
     def validation(self, first: int, count: int) -> Draws:
         """Triplets `first` to `first + count`, nothing dropped, noise and timesteps the same in every run."""
@@ -104,7 +114,8 @@ class Batches:
         uniform = torch.stack([torch.rand(2, generator=random) for random in generators])
         timesteps = torch.stack([torch.randint(self._timesteps, (), generator=random) for random in generators])
         text_dropped, image_dropped = dropped(uniform[:, 0], *shares)
-        return Draws(np.array(rows), text_dropped, image_dropped, timesteps, uniform[:, 1], generators)
+        own = np.full(len(rows), -1)
+        return Draws(np.array(rows), text_dropped, image_dropped, timesteps, uniform[:, 1], generators, own)
 
     def load(self, draws: Draws, part: slice = slice(None)) -> Batch:
         """Read the data of a batch, or of a part of it. A sample is the same in whichever part it is read.
@@ -112,15 +123,8 @@ class Batches:
         Call it once for each sample of `draws`: it advances their generators.
         """
         cache, rows = self._cache, draws.rows[part]
-        text, image, previous = self._text[rows], self._image[rows], self._previous[rows]
-        arrays = (
-            cache.text_tokens[text],
-            cache.text_pooled[text],
-            cache.image_tokens[previous],
-            cache.image_pooled[previous],
-        )
-        latent = self._scaling.scale(_tensor(cache.latent_mean[previous]))
-        embeddings = StepEmbeddings(*map(torch.from_numpy, arrays), latent).with_null(
+        text, image = self._text[rows], self._image[rows]
+        embeddings = self._embeddings(rows, draws.own[part], draws.pool).with_null(
             draws.text_dropped[part], draws.image_dropped[part], *self._null
         )
         mean, logvar = _tensor(cache.latent_mean[image]), _tensor(cache.latent_logvar[image])
@@ -136,6 +140,35 @@ class Batches:
             torch.stack(noise),
             draws.timesteps[part],
         )
+
+    @property
+    def with_triplet_before(self) -> np.ndarray:
+        """Pairs of a triplet and the one whose image is its previous image, int [n, 2]."""
+        by_image = {image: row for row, image in enumerate(self._image.tolist())}
+        pairs = [
+            (row, by_image[previous]) for row, previous in enumerate(self._previous.tolist()) if previous in by_image
+        ]
+        return np.array(pairs, dtype=np.int64).reshape(-1, 2)
+
+    def embeddings_of(self, rows: np.ndarray, step: int) -> StepEmbeddings:
+        """Embeddings of triplets, nothing dropped; a previous image that was drawn takes the true one's place."""
+        pool = self.pools.at(step)
+        known = {} if pool is None else {row: position for position, row in enumerate(pool.rows.tolist())}
+        return self._embeddings(rows, np.array([known.get(row, -1) for row in rows.tolist()]), pool)
+
+    def _embeddings(self, rows: np.ndarray, own: np.ndarray, pool: OwnImages | None) -> StepEmbeddings:
+        """Embeddings of triplets in fp16, the latent scaled in fp32; arguments as in `Draws`."""
+        cache, text, previous = self._cache, self._text[rows], self._previous[rows]
+        sentences = (torch.from_numpy(array[text]) for array in (cache.text_tokens, cache.text_pooled))
+        pictures = [
+            torch.from_numpy(array[previous]) for array in (cache.image_tokens, cache.image_pooled, cache.latent_mean)
+        ]
+        drawn = torch.from_numpy(own >= 0)
+        if drawn.any():
+            for true, other in zip(pictures, (pool.image, pool.image_pooled, pool.latent_mean), strict=True):
+                true[drawn] = other[own[own >= 0]]
+        *image, mean = pictures
+        return StepEmbeddings(*sentences, *image, self._scaling.scale(mean.float()))
 
 
 def dropped(uniform: Tensor, text: float, image: float, both: float) -> tuple[Tensor, Tensor]:

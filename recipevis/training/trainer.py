@@ -38,6 +38,7 @@ from recipevis.randomness import seeded
 from recipevis.training.batches import Batch, Batches, by_subset
 from recipevis.training.cycle_loss import CycleLoss, make_cycle_loss, sample_weights
 from recipevis.training.losses import losses
+from recipevis.training.own_images import Drawing
 
 HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
 _LOG_EVERY = 10
@@ -64,6 +65,7 @@ class Trainer:
         device: where it runs.
         cycle: the cycle loss; None: off.
         cycle_settings: the parameters `cycle`.
+        drawing: draws previous images; None: all are true ones.
 
     Raises:
         ParameterError: the device does not support this precision, or the batch can't be divided.
@@ -78,6 +80,7 @@ class Trainer:
         device: torch.device,
         cycle: CycleLoss | None,
         cycle_settings: CycleConfig,
+        drawing: Drawing | None = None,
     ):
         check_training(device, settings.precision, settings.processes)
         # DDP keeps gradients in the buckets that it averages, not in a second copy.
@@ -105,6 +108,9 @@ class Trainer:
         self._lr_scheduler = get_cosine_schedule_with_warmup(self.optimizer, settings.warmup_steps, settings.steps)
         self._accelerator.register_for_checkpointing(self._lr_scheduler)
         self._accelerator.register_save_state_pre_hook(_without_frozen_weights)
+        self._drawing = drawing
+        if drawing:
+            self._accelerator.register_for_checkpointing(batches["training"].pools)
         self._ema = EMAModel(self._trained, decay=settings.ema) if settings.ema else None
         if self._ema:
             self._accelerator.register_for_checkpointing(self._ema)
@@ -151,6 +157,8 @@ class Trainer:
                     pending.clear()
                 if validates:
                     history[-1]["validation_loss"] = _finite(self.validation_loss(), "validation loss", step)
+                    if self._drawing and not last:
+                        self._draw(done + 1)
                 if saves:
                     checkpoints.save(self._accelerator, work, history)
                 if stops:
@@ -237,6 +245,13 @@ class Trainer:
             summed = pieces.cycle * (count * self._accelerator.num_processes)
             self._accelerator.backward((pieces.denoising + self._cycle_settings.weight * summed) / count)
         return torch.stack([pieces.denoising.detach(), summed.detach()]) / count
+
+    def _draw(self, since: int) -> None:
+        """Draw previous images that are used from this step on."""
+        batches = self.batches["training"]
+        drawn = self._drawing.draw(self.denoiser, batches, since, self._accelerator.autocast)
+        if drawn is not None:
+            batches.pools.add(drawn)
 
     def _log(self, history: list[dict[str, float]], pending: list[tuple[Tensor, float]]) -> None:
         """Move the losses of finished steps, averaged over the processes, into the history."""
@@ -336,7 +351,8 @@ def new_trainer(
     prepare_unet(backbone, conditioner, settings.lora_rank, seed)
     denoiser = Denoiser(conditioner, backbone.unet)
     loss = make_cycle_loss(backbone, scheduler, pixels, cycle.max_amplification) if cycle.weight else None
-    return Trainer(denoiser, scheduler, batches, settings, backbone.device, loss, cycle)
+    drawing = Drawing(backbone, seed, settings) if settings.own_previous else None
+    return Trainer(denoiser, scheduler, batches, settings, backbone.device, loss, cycle, drawing)
 
 
 def prepare_unet(backbone: Backbone, conditioner: Conditioner, lora_rank: int | None, seed: int) -> None:
