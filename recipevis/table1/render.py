@@ -37,6 +37,10 @@ _KINDS = {
 }
 _SEEDS = {0: "", 1: "this checkpoint"}
 NOT_ABOVE = "†"
+_MOVEMENT = (
+    "Thirds of the steps after the first, by the PSNR of the copied previous image: where it is low, the scene or the "
+    "camera has moved."
+)
 
 
 def view(table: Table) -> dict[str, Any]:
@@ -58,6 +62,7 @@ def view(table: Table) -> dict[str, Any]:
         "cycle": cycle_claims(table),
         "variances": _variances(table),
         "tracking": _tracking(table),
+        "movement": _movement(table),
         "missing": list(table.missing),
         "experiment": table.experiment,
         "videos": table.videos,
@@ -181,6 +186,27 @@ def _tracking(table: Table) -> list[dict[str, str]]:
     return lines
 
 
+def _movement(table: Table) -> dict[str, Any]:
+    """PSNR by how much the scene moves: headings of the thirds, and lines for each mode; empty without it."""
+    if table.movement is None:
+        return {}
+    least, first, second, most = (f"{bound:.1f}" for bound in table.movement.bounds)
+    headings = [f"most: {least} to {first} dB", f"{first} to {second} dB", f"least: {second} to {most} dB"]
+    modes = []
+    for mode in MODES:
+        lines = [one for one in table.movement.rows if one["mode"] == mode]
+        cells = [
+            [
+                {"mean": "–" if t["mean"] is None else f"{t['mean']:.2f}", "interval": _interval(t, 2)}
+                for t in one["thirds"]
+            ]
+            for one in lines
+        ]
+        labels = [one["label"] for one in lines]
+        modes.append({"title": _MODES[mode], "lines": list(zip(labels, cells, strict=True))})
+    return {"headings": headings, "modes": modes}
+
+
 def notes(table: Table) -> list[str]:
     """What a reader must know before reading a number."""
     backbone = table.experiment.get("backbone", {}).get("source", "")
@@ -250,6 +276,15 @@ def markdown(table: Table) -> str:
         lines += [
             _row([one[key] for key in ("label", "metric", "seed", "video", "rest")]) for one in shown["variances"]
         ]
+    if shown["movement"]:
+        lines += ["", "### PSNR by how much the scene moves", "", _MOVEMENT, ""]
+        for mode in shown["movement"]["modes"]:
+            lines += [_row([mode["title"], *shown["movement"]["headings"]]), "|---|---:|---:|---:|"]
+            lines += [
+                _row([label, *(f"{c['mean']} ({c['interval']})" for c in cells)]) for label, cells in mode["lines"]
+            ]
+            lines.append("")
+        lines.pop()
     if shown["tracking"]:
         lines += ["", "### Which metrics follow the kitchen's truth", ""]
         lines += ["| metric | over images | 95 % interval | over rows |", "|---|---:|---|---:|"]
@@ -303,4 +338,4 @@ def page(table: Table) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template("page.html").render(**view(table), mean_image=MEAN_IMAGE)
+    return environment.get_template("page.html").render(**view(table), mean_image=MEAN_IMAGE, about_movement=_MOVEMENT)

@@ -15,7 +15,7 @@ import pandas as pd
 
 from recipevis.errors import InputError
 from recipevis.evaluation import intervals, metrics, significance, tracking
-from recipevis.evaluation.rows import GROUPS, KINDS, LINES, MEAN_IMAGE, MODEL, MODES
+from recipevis.evaluation.rows import COPY_PREVIOUS, GROUPS, KINDS, LINES, MEAN_IMAGE, MODEL, MODES
 from recipevis.fusers.base import fuser_class
 from recipevis.table1 import rows
 from recipevis.table1.experiments import Experiment
@@ -91,6 +91,20 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Movement:
+    """PSNR by how much the scene moves, since real videos cut: thirds of the steps after the first.
+
+    Attributes:
+        bounds: PSNR of the copied previous image, dB: the least, the two that part the thirds, the largest.
+        rows: a row of the table and a mode each: `key, label, mode`, and `thirds`, an interval each, most movement
+            first.
+    """
+
+    bounds: Sequence[float]
+    rows: Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
 class Table:
     """Everything that is shown.
 
@@ -101,6 +115,7 @@ class Table:
         comparisons: the family.
         variances: `{key: {metric: {seed, video, rest}}}`, for rows with several seeds.
         tracking: which metric follows the kitchen's truth; empty without it.
+        movement: see `Movement`; None without steps after the first.
         missing: what is not in the table, a line each.
         experiment: what all rows share, see `evaluation.json`.
         videos: how many are scored.
@@ -112,6 +127,7 @@ class Table:
     comparisons: Sequence[Comparison]
     variances: Mapping[str, Mapping[str, Mapping[str, float]]]
     tracking: pd.DataFrame
+    movement: "Movement | None"
     missing: Sequence[str]
     experiment: Mapping[str, Any]
     videos: int
@@ -163,6 +179,7 @@ def build(
         _compare(found, by_row),
         _variances(found, columns),
         _tracking(found, lines, columns),
+        _movement(lines),
         missing,
         found[0].about,
         found[0].images.video_id.nunique(),
@@ -336,6 +353,25 @@ def _tracking(found: Sequence[Experiment], lines: Sequence[Line], columns: Seque
     images = pd.concat([one.images[one.images.picture == MODES[0]] for one in found])
     means = pd.DataFrame({line.key: line.scores[[*judged, *truth]].mean() for line in shown}).T
     return tracking.over_images(images, judged, truth).join(tracking.over_rows(means, judged, truth))
+
+
+def _movement(lines: Sequence[Line]) -> Movement | None:
+    """PSNR of each row that draws, in thirds of the steps by the PSNR of the copy."""
+    [copy] = [line.scores for line in lines if line.key == COPY_PREVIOUS and line.mode == MODES[0]]
+    copied = copy[copy.step > 0]["psnr"]
+    if len(copied) < 3:
+        return None
+    bounds = np.quantile(copied, np.linspace(0, 1, 4))
+    third = pd.Series(np.digitize(copied, bounds[1:-1]), copied.index)
+    found = []
+    for line in lines:
+        if line.kind not in (*rows.KINDS, "system") or line.is_missing:
+            continue
+        shown = line.scores[line.scores.index.isin(third.index)]
+        parts = [shown[third[shown.index] == number] for number in range(3)]
+        thirds = [intervals.of_means(part, ["psnr"], RESAMPLES, 0)["psnr"] for part in parts]
+        found.append({"key": line.key, "label": line.label, "mode": line.mode, "thirds": thirds})
+    return Movement([float(bound) for bound in bounds], found)
 
 
 def read_systems(folder: Path) -> dict[str, System]:

@@ -155,3 +155,21 @@ def test_rows_are_chosen_by_key():
     assert rows.select([]) == list(rows.ROWS)
     with pytest.raises(ParameterError, match="concatenate"):
         rows.select(["concatenate"])
+
+
+def test_thirds_by_movement_are_means_of_the_steps_between_the_bounds(found, made):
+    """Recomputed by sorting: the third where the copy is worst is where the scene moves most."""
+    seeds = {one.seed: one.images for one in found}  # what is copied is the same whatever is trained; not here
+    copies = [t[(t.picture == "copy_previous") & (t.step > 0)].set_index("sample_id")["psnr"] for t in seeds.values()]
+    copied = sum(copies) / len(copies)
+    order = copied.sort_values().index
+    assert made.movement.bounds[0] == pytest.approx(copied.min())
+    assert made.movement.bounds[3] == pytest.approx(copied.max())
+    own = [one.images for one in found if one.row.key == "attend_to_image"]
+    for mode in ("autoregressive", "teacher_forced"):
+        of_seeds = [table_[table_.picture == mode].set_index("sample_id")["psnr"] for table_ in own]
+        means = sum(of_seeds) / len(of_seeds)
+        [row] = [one for one in made.movement.rows if (one["key"], one["mode"]) == ("attend_to_image", mode)]
+        for third, count in enumerate(np.array_split(order, 3)):
+            assert row["thirds"][third]["mean"] == pytest.approx(means[count].mean(), rel=1e-3)
+    assert not [one for one in made.movement.rows if one["key"] == "latent"]  # not run
