@@ -59,7 +59,7 @@ def test_kitchen_renders_once_and_to_the_same_bytes(monkeypatch, tmp_path):
     monkeypatch.setattr(store.source, "fetch", lambda *arguments: pytest.fail("fetched again"))
     assert store.get("training-0000") == path
     assert Store(Kitchen(0)).stored("training-0000") == path
-    assert Store(Kitchen(1)).stored("training-0000") is None
+    assert Store(Kitchen(1)).stored("training-0000") is Store(Kitchen(0, 0.5)).stored("training-0000") is None
     monkeypatch.setenv("RECIPEVIS_HOME", str(tmp_path / "elsewhere"))
     assert Store(Kitchen(0)).get("training-0000").read_bytes() == first
 

@@ -48,7 +48,10 @@ seed: 0
 device: auto
 dataset: {limit: 1}
 cycle: {weight: 0}
+previous_latent: false
+condition: replace
 train: {steps: 2, processes: 1}
+sample: {scheduler: ddpm}
 """
 # Videos come and go in RECIPEVIS_HOME. A training counts its steps there, one file a step, as the real one resumes from
 # its checkpoint. Where GATE is set, it stops before its second step: it says so in one pipe and waits for another.

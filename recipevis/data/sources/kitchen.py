@@ -18,7 +18,7 @@ class Kitchen(Source):
     video_bytes = 0.2e6
     needs: ClassVar = {}
 
-    def __init__(self, seed: int, camera_cuts: float):
+    def __init__(self, seed: int, camera_cuts: float = 0.0):
         # Edited code may render other videos under the same ids, so it gets another folder.
         library = Path(__file__).parents[2]
         drawing = sorted((library / "kitchen/drawing").glob("*.py"))
