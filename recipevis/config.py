@@ -372,6 +372,11 @@ class Config(Section):
         return self
 
 
+def model_name(fuser: str, condition: str, previous_latent: bool) -> str:
+    """What is trained, for titles: the fuser, and how its tokens and the previous image reach the UNet."""
+    return f"{fuser}{', appended' if condition == 'append' else ''}{', previous latent' if previous_latent else ''}"
+
+
 def load(path: Path) -> Config:
     """Read and check a parameter file.
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-from recipevis.config import Config
+from recipevis.config import Config, model_name
 from recipevis.core import files
 from recipevis.core.devices import device
 from recipevis.data.tables.samples import AUTOREGRESSIVE, OF_MODEL, read_samples, steps_of
@@ -22,7 +22,7 @@ def main(config: Config) -> None:
     truth = reference.Reference.read(REFERENCE, read_scenes(Path("data/scenes.npz")))
     experiment = {"fuser": config.fuser, "seed": seed, "cycle_weight": config.cycle.weight, "steps": config.train.steps}
     origins = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in ORIGINS.items()}
-    experiment |= {"previous_latent": config.previous_latent, "condition": config.condition}
+    experiment |= {"model": model_name(config.fuser, config.condition, config.previous_latent)}
     experiment |= {"data_hash": origins["data"]["hash"], "backbone": origins["backbone"]}
     sampler = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
     experiment |= {"sampler": sampler | {"precision": sample.precision}, "scheduler": sample.scheduler}

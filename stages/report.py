@@ -31,8 +31,8 @@ def main(config: Config) -> None:
     plots.drift(pd.read_csv("plots/drift.csv"), PLOTS["drift"])
     contact_sheet.write(Path("reports/contact_sheet.png"), samples, folder, strips)
     page.write(Path("reports/index.html"), samples=samples, folder=folder, strips=strips, plots=PLOTS, **about)
-    scores, fuser = json.loads(Path("metrics.json").read_text(encoding="utf-8")), about["result"]["experiment"]["fuser"]
-    scored_card.write(Path("reports/model_card.md"), Path("models/recipevis/README.md"), fuser, scores)
+    scores, model = json.loads(Path("metrics.json").read_text(encoding="utf-8")), about["result"]["experiment"]["model"]
+    scored_card.write(Path("reports/model_card.md"), Path("models/recipevis/README.md"), model, scores)
 
 
 if __name__ == "__main__":

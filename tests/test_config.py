@@ -144,7 +144,7 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"backbone__clip__name": 5}, ["backbone.clip.name", "5", "id, revision"]),
         ({"removed": ["seed"]}, ["seed"]),
         ({"removed": ["cycle"]}, ["cycle"]),
-        ({"fuser_options": {"heads": 4}}, ["fuser_options.heads", "4", "attend_to_image"]),
+        ({"fuser_options": {"heads": 4}}, ["fuser_options.heads", "4", "baseline"]),
         ({"fuser_options": {"hidden": 4}}, ["fuser_options.hidden", "fuser_hidden"]),
     ],
     ids=str,

@@ -10,7 +10,7 @@ import pandas as pd
 from huggingface_hub import ModelCard, ModelCardData
 
 from recipevis.backbone.base import source_class
-from recipevis.config import describe
+from recipevis.config import describe, model_name
 from recipevis.core import files
 
 _TEMPLATE = Path(__file__).with_name("model_card.md.j2")
@@ -45,7 +45,7 @@ def write(
         backbone: `backbone.json`.
         dataset: the parameter `dataset.source`.
         dataset_licence: of the recipes and frames, in words: the source's `licence`.
-        parameters: the training's parameters by name, groups as mappings, with `fuser`. Leave out those that change how
+        parameters: the training's parameters by name, groups as mappings, with those of `model_name`. Leave out those that change how
             the training runs but not its result: the card must be the same either way.
         sampling: the pipeline's saved defaults by the names of its arguments; None values are left out.
         uses_text, uses_image: whether the fuser uses the sentence, and the previous image.
@@ -65,7 +65,8 @@ def write(
     card = ModelCard.from_template(
         data,
         template_path=str(_TEMPLATE),
-        fuser=parameters["fuser"],
+        model=model_name(*(parameters[key] for key in ("fuser", "condition", "previous_latent"))),
+        conditioning=_conditioning(parameters),
         inputs=" and ".join(inputs) if len(inputs) > 1 else f"{inputs[0]} alone",
         recipe=json.dumps(source.example),
         sampling=", ".join(f"`{name}={value:g}`" for name, value in sampling.items() if value is not None),
@@ -81,6 +82,15 @@ def write(
         ],
     )
     save(card, path)
+
+
+def _conditioning(parameters: Mapping[str, Any]) -> str:
+    """How the sentence and the previous image reach the UNet, in sentences."""
+    role = "follow the sentence's tokens" if parameters["condition"] == "append" else "condition the UNet"
+    texts = [f"The tokens of the fuser `{parameters['fuser']}` {role}."]
+    if parameters["previous_latent"]:
+        texts.append("The previous image's latent is a further input of the UNet.")
+    return " ".join(texts)
 
 
 def save(card: ModelCard, path: Path) -> None:

@@ -13,18 +13,18 @@ from recipevis.report.model_card import number, save
 _BEFORE = "## Limits"  # the section that the scores precede
 
 
-def write(path: Path, card: Path, fuser: str, scores: Mapping[str, Any]) -> None:
+def write(path: Path, card: Path, model: str, scores: Mapping[str, Any]) -> None:
     """Write a card with scores.
 
     Args:
         path: where it goes.
         card: the model's card without scores.
-        fuser: the model's.
+        model: its name, `config.model_name`.
         scores: `metrics.json`: the headline metrics, and the same under `teacher_forced`.
     """
     scored = ModelCard.load(card)
     shown = [metric for name, metric in metrics.named().items() if name in scores]
-    scored.data.model_name = f"recipevis-{fuser}"
+    scored.data.model_name = f"recipevis-{model.replace(', ', '-').replace(' ', '-')}"
     scored.data.eval_results = [
         EvalResult(
             task_type="text-to-image",

@@ -25,6 +25,8 @@ KITCHEN = {"source": "kitchen", "stable_diffusion": "kitchen", "clip": "kitchen"
 PARAMETERS = {
     "fuser": "concat",
     "fuser_residual": True,
+    "condition": "replace",
+    "previous_latent": False,
     "train": {"steps": 7, "learning_rate": 3e-7, "ema": None},
     "cycle": {"weight": 1.0},
 }
@@ -85,6 +87,14 @@ def test_what_a_model_was_made_from(card):
 def test_the_inputs_are_those_of_the_fuser(card, text, image):
     first = card(uses_text=text, uses_image=image).text.partition("```")[0]
     assert ("sentence" in first, "previous image" in first) == (text, image)
+
+
+@pytest.mark.parametrize("latent", [True, False])
+@pytest.mark.parametrize("condition", ["replace", "append"])
+def test_how_the_conditions_reach_the_unet(card, latent, condition):
+    said = card(parameters=PARAMETERS | {"previous_latent": latent, "condition": condition}).text.partition("```")[0]
+    assert ("latent" in said) == latent
+    assert ("follow" in said) == (condition == "append")
 
 
 def test_numbers_are_rounded_and_explained(card):

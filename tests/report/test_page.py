@@ -49,7 +49,14 @@ def inputs(tmp_path):
     }
     margins |= {row: rows[row] for row in ("no_previous", "untouched_native")}
     rows["vae_round_trip"]["autoregressive"]["all"]["psnr_capped"] = 4
-    experiment = {"fuser": "concat", "seed": 3, "cycle_weight": 0.5, "data_hash": "ab12" * 16, "steps": 1234}
+    experiment = {
+        "model": "concat",
+        "fuser": "concat",
+        "seed": 3,
+        "cycle_weight": 0.5,
+        "data_hash": "ab12" * 16,
+        "steps": 1234,
+    }
     experiment["backbone"] = {"source": "hub", "stable_diffusion": "a/b@1", "clip": NASTY}
     folder, table = tmp_path / "samples", []
     for video, step, scored in [("a", 0, 1), ("a", 1, 0), ("a", 2, 0), ("b", 0, 1)]:
