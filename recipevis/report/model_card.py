@@ -45,8 +45,8 @@ def write(
         backbone: `backbone.json`.
         dataset: the parameter `dataset.source`.
         dataset_licence: of the recipes and frames, in words: the source's `licence`.
-        parameters: the training's parameters by name, groups as mappings, with those of `model_name`. Leave out those that change how
-            the training runs but not its result: the card must be the same either way.
+        parameters: the training's parameters by name, groups as mappings, with those of `model_name`. Leave out those
+            that change how the training runs but not its result: the card must be the same either way.
         sampling: the pipeline's saved defaults by the names of its arguments; None values are left out.
         uses_text, uses_image: whether the fuser uses the sentence, and the previous image.
     """
