@@ -399,6 +399,9 @@ CASES = {
     ),
     "model: no conditioner": model(removed("model/conditioner"), "conditioner"),
     "model: fuser not installed": model(edited("model/conditioner/config.json", fuser="ours"), "ours"),
+    "model: no channels for the latent": model(
+        edited("model/conditioner/config.json", previous_latent=True), "4 channels", "previous_latent"
+    ),
     "model: cut weights": model(cut("model/unet/diffusion_pytorch_model.safetensors")),
     "model: no VAE": model(removed("model/vae")),
     "model: index is no JSON": model(written("model/model_index.json", "{")),

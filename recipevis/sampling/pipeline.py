@@ -328,6 +328,10 @@ def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
         missing = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]
         if missing:
             raise InputError(f"{folder}: {part} lacks the weight {missing[0]}")
+    given, latent = pipeline.unet.config.in_channels, pipeline.conditioner.config.previous_latent
+    if given != pipeline.vae.config.latent_channels * (2 if latent else 1):
+        how = "with" if latent else "without"
+        raise InputError(f"{folder}: the UNet takes {given} channels, and the conditioner is {how} previous_latent")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 

@@ -273,14 +273,20 @@ def model(tmp_path_factory, tiny_backbone):
 def test_a_real_model_generates(model, tmp_path):
     (tmp_path / "recipe.txt").write_text("melt the butter\nfry an egg\n")
     boards = []
-    for options in ([], ["--steps", 2], ["--seed", 1], ["--steps", 3]):
+    for options in ([], ["--steps", 2], ["--seed", 1], ["--steps", 3], ["--scheduler", "ddim"]):
         out = tmp_path / f"board{len(boards)}.png"
         arguments = [tmp_path / "recipe.txt", "--model", model, "--out", out, "--device", "cpu", *options]
         result = CliRunner().invoke(app, ["generate", *map(str, arguments)])
         assert result.exit_code == 0, result.output
         boards.append(out.read_bytes())
     assert boards[0] == boards[1]
-    assert len(set(boards)) == 3
+    assert len(set(boards)) == 4
+
+
+def test_an_unknown_scheduler_is_refused(call, tmp_path):
+    (tmp_path / "recipe.txt").write_text("stir\n")
+    result, _ = call("recipe.txt", "--scheduler", "euler")
+    assert "euler" in refused(result)
 
 
 def test_the_models_defaults_are_saved_with_it(model):

@@ -160,10 +160,10 @@ def scheduler(request, tmp_path) -> DDPMScheduler:
     return schedule.load_scheduler(tmp_path)
 
 
-@pytest.mark.parametrize("latent_scale", [1.0, 8.0])
-def test_an_oracle_that_knows_x0_gets_it_back_through_the_sampler(scheduler, pipeline, latent_scale):
+@pytest.mark.parametrize(("latent_scale", "name"), [(1.0, "ddpm"), (8.0, "ddpm"), (8.0, "ddim"), (8.0, "dpm-solver++")])
+def test_an_oracle_that_knows_x0_gets_it_back_through_the_sampler(scheduler, pipeline, latent_scale, name):
     """The whole of `RecipePipeline.__call__` with a UNet that answers from x0; latents of 8 would be clipped."""
-    pipeline.register_modules(scheduler=scheduler)
+    pipeline.register_modules(scheduler=schedule.sampling_scheduler(scheduler.config, name))
     original = latent_scale * torch.randn(1, 4, 4, 4, generator=torch.Generator().manual_seed(3))
 
     def oracle(noisy, timestep, encoder_hidden_states):
