@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from recipevis.data import annotations
 from recipevis.data.sources.base import PLAIN_ID
@@ -143,3 +144,38 @@ def test_captions_say_everything():
             assert any(words in said for words in lying) == bool(scene.board)
             for act, word in {"toss": "tossed", "stir": "stirred", "fold": "folded", "bake": "baked"}.items():
                 assert (word in said) == (act in scene.acts)
+
+
+def test_camera_cuts_change_the_view_and_nothing_else():
+    """In that share of the steps after the first; a view stays until the next cut."""
+    cuts, steps = 0, 0
+    for number in range(200):
+        plain, cut = (recipes.recipe(0, f"training-{number:04d}", share) for share in (0.0, 0.4))
+        assert [step.sentence for step in cut.steps] == [step.sentence for step in plain.steps]
+        assert [step.start_s for step in cut.steps] == [step.start_s for step in plain.steps]
+        for one, other in zip(plain.steps, cut.steps, strict=True):
+            assert replace(other.done, view=None) == one.done
+            assert other.begun.view == other.done.view
+        views = [step.done.view for step in cut.steps]
+        assert views[0] is None
+        assert [step.before.view for step in cut.steps[1:]] == views[:-1]  # idle time has the old view
+        cuts += sum(one != other for one, other in zip(views, views[1:], strict=False))
+        steps += len(views) - 1
+        assert all(step.done.view is None for step in plain.steps)
+    assert 0.35 < cuts / steps < 0.45
+    every = [recipes.recipe(0, f"training-{number:04d}", 1.0) for number in range(20)]
+    assert all(a.done.view != b.done.view for one in every for a, b in zip(one.steps, one.steps[1:], strict=False))
+
+
+def test_a_view_moves_the_picture():
+    scene = MANY[0].steps[2].done
+    still = rendering.picture(scene)
+    assert np.array_equal(rendering.picture(replace(scene, view=recipes.View(0, 0, 1, 0))), still)
+    moved = rendering.picture(replace(scene, view=recipes.View(20, -10, 1, 0)))
+    assert np.array_equal(moved[:-10, 20:], still[10:, :-20])  # to the right and up
+    nearer = rendering.picture(replace(scene, view=recipes.View(0, 0, 2, 0)))
+    halves = Image.fromarray(nearer).resize((128, 128), Image.Resampling.BOX)
+    middle = still[64:192, 64:192].astype(int)
+    assert np.abs(np.asarray(halves).astype(int) - middle).mean() < 6
+    turned = rendering.picture(replace(scene, view=recipes.View(0, 0, 1, 90)))
+    assert np.abs(np.rot90(turned, -1)[8:-8, 8:-8].astype(int) - still[8:-8, 8:-8]).mean() < 6
