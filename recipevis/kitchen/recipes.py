@@ -159,7 +159,7 @@ class View:
     Attributes:
         right, down: shift of the picture, pixels of 256.
         zoom: enlargement.
-        degrees: of the turn.
+        degrees: of the turn, clockwise.
     """
 
     right: float

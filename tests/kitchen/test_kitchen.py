@@ -178,4 +178,4 @@ def test_a_view_moves_the_picture():
     middle = still[64:192, 64:192].astype(int)
     assert np.abs(np.asarray(halves).astype(int) - middle).mean() < 6
     turned = rendering.picture(replace(scene, view=recipes.View(0, 0, 1, 90)))
-    assert np.abs(np.rot90(turned, -1)[8:-8, 8:-8].astype(int) - still[8:-8, 8:-8]).mean() < 6
+    assert np.abs(np.rot90(turned)[8:-8, 8:-8].astype(int) - still[8:-8, 8:-8]).mean() < 6
