@@ -159,7 +159,7 @@ def test_camera_cuts_change_the_view_and_nothing_else():
         views = [step.done.view for step in cut.steps]
         assert views[0] is None
         assert [step.before.view for step in cut.steps[1:]] == views[:-1]  # idle time has the old view
-        cuts += sum(one != other for one, other in zip(views, views[1:], strict=False))
+        cuts += sum(one != other for one, other in pairwise(views))
         steps += len(views) - 1
         assert all(step.done.view is None for step in plain.steps)
     assert 0.35 < cuts / steps < 0.45
