@@ -89,7 +89,7 @@ def of_rows(costs: Costs, training_steps: int) -> Iterator[Hours]:
     controls, seen = round(STEPS * CONTROL_RECIPES / RECIPES), set()
     for row in trained():
         step, count = costs.steps[row.fuser] * (costs.cycle_ratio if row.cycle else 1), distinct_images(row)
-        training = (row.fuser, row.cycle, row.previous_latent, row.condition)
+        training = (row.fuser, row.cycle, row.previous_latent, row.first_latent, row.condition)
         steps = 0 if training in seen else training_steps  # rows that differ in sampling alone share the training
         seen.add(training)
         yield Hours(row.label, *_hours(step * steps, costs.image * count, costs.score * count))

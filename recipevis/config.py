@@ -333,6 +333,7 @@ class Config(Section):
     previous_latent: bool = Field(
         description="the previous image's latent joins the UNet's noisy input, as in InstructPix2Pix"
     )
+    first_latent: bool = Field(description="the latent of the recipe's first image joins it, too, against drift")
     seed: Annotated[int, Field(ge=0)] = Field(description="seed of training and sampling")
     device: Annotated[str, Field(pattern="^(auto|cpu|mps|cuda(:[0-9]+)?)$")] = Field(
         description="auto, cpu, mps, cuda or cuda:<number>; changing it reruns no stage"
@@ -347,6 +348,12 @@ class Config(Section):
     train: TrainConfig
     sample: SampleConfig
     evaluate: EvaluateConfig
+
+    @model_validator(mode="after")
+    def _first_latent_follows_the_previous(self) -> "Config":
+        if self.first_latent and not self.previous_latent:
+            raise ValueError("first_latent = true: needs previous_latent: true")
+        return self
 
     @model_validator(mode="after")
     def _guidance_asks_for_what_is_trained(self) -> "Config":
@@ -372,9 +379,10 @@ class Config(Section):
         return self
 
 
-def model_name(fuser: str, condition: str, previous_latent: bool) -> str:
-    """What is trained, for titles: the fuser, and how its tokens and the previous image reach the UNet."""
-    return f"{fuser}{', appended' if condition == 'append' else ''}{', previous latent' if previous_latent else ''}"
+def model_name(fuser: str, condition: str, previous_latent: bool, first_latent: bool) -> str:
+    """What is trained, for titles: the fuser, and how its tokens and earlier images reach the UNet."""
+    parts = {", appended": condition == "append", ", previous latent": previous_latent, ", first latent": first_latent}
+    return fuser + "".join(text for text, is_set in parts.items() if is_set)
 
 
 def load(path: Path) -> Config:

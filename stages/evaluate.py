@@ -22,7 +22,7 @@ def main(config: Config) -> None:
     truth = reference.Reference.read(REFERENCE, read_scenes(Path("data/scenes.npz")))
     experiment = {"fuser": config.fuser, "seed": seed, "cycle_weight": config.cycle.weight, "steps": config.train.steps}
     origins = {name: json.loads(path.read_text(encoding="utf-8")) for name, path in ORIGINS.items()}
-    experiment |= {"model": model_name(config.fuser, config.condition, config.previous_latent)}
+    experiment |= {"model": model_name(config.fuser, config.condition, config.previous_latent, config.first_latent)}
     experiment |= {"data_hash": origins["data"]["hash"], "backbone": origins["backbone"]}
     sampler = {"steps": sample.steps, "guidance": sample.guidance, "image_guidance": sample.image_guidance}
     experiment |= {"sampler": sampler | {"precision": sample.precision}, "scheduler": sample.scheduler}

@@ -15,7 +15,7 @@ from stages import leads, publish, run, work_folder
 
 # Parameters that the model's card shows.
 KEYS = {"fuser", "fuser_hidden", "fuser_residual", "fuser_options", "condition_tokens", "condition"}
-KEYS |= {"previous_latent", "seed", "train", "cycle"}
+KEYS |= {"previous_latent", "first_latent", "seed", "train", "cycle"}
 
 
 def main(config: Config) -> None:
@@ -28,7 +28,7 @@ def main(config: Config) -> None:
         if not processes.launch("stages.train", train.processes, work):
             backbone = Backbone(Path("models/backbone"), device(config.device))
             options = select_options(config.fuser, common, config.fuser_options)
-            how = config.condition_tokens, config.seed, config.condition, config.previous_latent
+            how = config.condition_tokens, config.seed, config.condition, config.previous_latent, config.first_latent
             conditioner = new_conditioner(backbone, config.fuser, options, *how)
             triplets, embeddings = read_triplets(Path("data/triplets.csv")), Embeddings(Path("data/embeddings"))
             trainer = new_trainer(

@@ -128,6 +128,7 @@ def test_numbers_are_read_as_yaml_1_2(changed):
         ({"cycle__max_amplification": 0}, ["cycle.max_amplification", "0"]),
         ({"condition": "add"}, ["condition", "'add'", "'replace'", "'append'"]),
         ({"condition": "append", "fuser": "baseline"}, ["condition", "'append'", "baseline", "'replace'"]),
+        ({"first_latent": True, "previous_latent": False}, ["first_latent", "previous_latent"]),
         ({"previous_latent": "yes"}, ["previous_latent", "'yes'"]),
         ({"dataset__kitchen__camera_cuts": 2}, ["dataset.kitchen.camera_cuts", "2"]),
         ({"train__lora_rank": 0}, ["train.lora_rank", "0", "1"]),

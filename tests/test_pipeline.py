@@ -335,7 +335,7 @@ def test_metrics(finished):
 def test_evaluation(finished):
     evaluation = finished.json("reports/evaluation.json")
     experiment = evaluation["experiment"]
-    assert experiment["model"] == "attend_to_image, previous latent"
+    assert experiment["model"] == "attend_to_image, previous latent, first latent"
     assert {"fuser", "seed", "cycle_weight", "data_hash", "backbone", "steps"} <= experiment.keys()
     assert (experiment["fuser"], experiment["steps"], experiment["cycle_weight"]) == ("attend_to_image", 4, 0.1)
     assert experiment["data_hash"] == finished.json("data/survivors.json")["hash"]

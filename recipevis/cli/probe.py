@@ -82,7 +82,7 @@ def _new_trainer(parameters: Config, networks: Backbone, embeddings: Embeddings)
     """A trainer of one process's share of the batch."""
     p = parameters
     options = select_options(p.fuser, {"hidden": p.fuser_hidden, "residual": p.fuser_residual}, p.fuser_options)
-    how = p.condition, p.previous_latent
+    how = p.condition, p.previous_latent, p.first_latent
     conditioner = new_conditioner(networks, p.fuser, options, p.condition_tokens, p.seed, *how)
     share = {"batch_size": p.train.batch_size // p.train.processes, "processes": 1}
     train, triplets = p.train.model_copy(update=share), read_triplets(_TRIPLETS)

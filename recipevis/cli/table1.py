@@ -90,7 +90,11 @@ def list_rows() -> None:
 
     for row in ROWS:
         needs = "no training of its own" if row.fuser is None else f"fuser={row.fuser}"
-        more = [", cycle loss"] * row.cycle + [", previous latent"] * row.previous_latent
+        more = (
+            [", cycle loss"] * row.cycle
+            + [", previous latent"] * row.previous_latent
+            + [", first latent"] * row.first_latent
+        )
         more += [", appended"] * (row.condition == "append") + [f", {row.scheduler}"] * (row.scheduler != "ddpm")
         print(f"{row.key:24} {row.label:42} {needs}{''.join(more)}")
 

@@ -23,7 +23,9 @@ class StepEmbeddings:
     text_pooled: Tensor  # [b, e]
     image: Tensor  # [b, p, v]
     image_pooled: Tensor  # [b, v]
-    latent: Tensor | None = None  # scaled mean of the VAE's latent of the previous image, [b, 4, h, w]; None: not given
+    # Scaled means of the VAE's latents of the previous image and of the recipe's first, [b, 4, h, w]; None: not given.
+    latent: Tensor | None = None
+    first_latent: Tensor | None = None
 
     def to(self, where: torch.device | torch.dtype, non_blocking: bool = False) -> "StepEmbeddings":
         """The same on another device or of another dtype."""
@@ -42,8 +44,8 @@ class StepEmbeddings:
     ) -> "StepEmbeddings":
         """Replace dropped sentences and images by the null condition.
 
-        The null condition is the empty sentence, and zeros for the image's embedding and latent (the paper does not
-        say).
+        The null condition is the empty sentence, and zeros for the image's embedding and the latents (the paper does
+        not say).
 
         Args:
             text_dropped, image_dropped: which to replace, bool [b].
@@ -55,7 +57,10 @@ class StepEmbeddings:
             torch.where(text_dropped[:, None], null_text_pooled, self.text_pooled),
             self.image.masked_fill(image_dropped[:, None, None], 0),
             self.image_pooled.masked_fill(image_dropped[:, None], 0),
-            None if self.latent is None else self.latent.masked_fill(image_dropped[:, None, None, None], 0),
+            *(
+                None if latent is None else latent.masked_fill(image_dropped[:, None, None, None], 0)
+                for latent in (self.latent, self.first_latent)
+            ),
         )
 
 
@@ -82,6 +87,7 @@ class Conditioner(ModelMixin, ConfigMixin):
         condition: the fuser's tokens `replace` the sentence's, as in the paper, or `append`: they follow them.
         previous_latent: whether the previous image's latent joins the noisy latents, as in InstructPix2Pix (Brooks et
             al., 2023, section 3.2). The UNet needs as many more input channels.
+        first_latent: whether the latent of the recipe's first image follows it.
 
     Raises:
         ValueError: the fuser can't be made at these shapes, or its tokens can't follow the sentence's.
@@ -100,6 +106,7 @@ class Conditioner(ModelMixin, ConfigMixin):
         condition_width: int,
         condition: str = "replace",
         previous_latent: bool = False,
+        first_latent: bool = False,
     ):
         super().__init__()
         if condition == "append" and not fuser_class(fuser).has_tokens:
@@ -120,12 +127,19 @@ class Conditioner(ModelMixin, ConfigMixin):
 
     @property
     def uses_image(self) -> bool:
-        """Whether the model uses the previous image, in the fuser or as a latent."""
+        """Whether the model uses the previous image, in the fuser or as a latent; the first latent comes with it."""
         return self.config.previous_latent or fuser_class(self.config.fuser).uses_image
+
+    def input_channels(self, latent_channels: int) -> int:
+        """How many input channels the UNet has, with so many channels of a latent."""
+        return latent_channels * (1 + self.config.previous_latent + self.config.first_latent)
 
     def forward(self, embeddings: StepEmbeddings) -> Conditions:
         """The conditions of a batch."""
         tokens = self.fusion(embeddings.text, embeddings.text_pooled, embeddings.image, embeddings.image_pooled)
         if self.config.condition == "append":
             tokens = torch.cat([embeddings.text, tokens.to(embeddings.text.dtype)], dim=1)  # [b, t + c, d]
-        return Conditions(tokens, embeddings.latent if self.config.previous_latent else None)
+        latents = [embeddings.latent] * self.config.previous_latent + [
+            embeddings.first_latent
+        ] * self.config.first_latent
+        return Conditions(tokens, torch.cat(latents, dim=1) if latents else None)

@@ -65,7 +65,7 @@ def write(
     card = ModelCard.from_template(
         data,
         template_path=str(_TEMPLATE),
-        model=model_name(*(parameters[key] for key in ("fuser", "condition", "previous_latent"))),
+        model=model_name(*(parameters[key] for key in ("fuser", "condition", "previous_latent", "first_latent"))),
         conditioning=_conditioning(parameters),
         inputs=" and ".join(inputs) if len(inputs) > 1 else f"{inputs[0]} alone",
         recipe=json.dumps(source.example),
@@ -89,7 +89,8 @@ def _conditioning(parameters: Mapping[str, Any]) -> str:
     role = "follow the sentence's tokens" if parameters["condition"] == "append" else "condition the UNet"
     texts = [f"The tokens of the fuser `{parameters['fuser']}` {role}."]
     if parameters["previous_latent"]:
-        texts.append("The previous image's latent is a further input of the UNet.")
+        more = ", and so is the recipe's first image's" if parameters["first_latent"] else ""
+        texts.append(f"The previous image's latent is a further input of the UNet{more}.")
     return " ".join(texts)
 
 

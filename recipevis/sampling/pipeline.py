@@ -114,6 +114,7 @@ class RecipePipeline(DiffusionPipeline):
         image_guidance_scale: float | None = None,
         output_type: str = "pil",
         return_dict: bool = True,
+        first_image: InputImage | Sequence[InputImage | None] | None = None,
         drop_image: bool = False,
         precision: str = "fp32",
         callback_on_step_end: Callable[[Any, int, Tensor, dict[str, Tensor]], dict[str, Tensor] | None] | None = None,
@@ -133,6 +134,8 @@ class RecipePipeline(DiffusionPipeline):
                 `guidance_scale`.
             output_type: `pil`, `np`, `pt` or `latent`, see `RecipePipelineOutput`.
             return_dict: False: return a tuple with the images.
+            first_image: the image of the recipe's first step, given like `image`; only a model with `first_latent` uses
+                it. None: the previous image takes its place.
             drop_image: generate from the prompt alone: the previous image is dropped, as in training, and not blank.
             precision: of autocast in the fuser and the UNet, `fp32` or `bf16`, as in training. The encoders, the
                 scheduler, the latents and the VAE stay fp32.
@@ -163,8 +166,13 @@ class RecipePipeline(DiffusionPipeline):
         if isinstance(generator, list) and len(generator) != len(prompts):
             raise ParameterError(f"{len(generator)} generators for {len(prompts)} prompts: give one, or one each")
         check_sampling(self.device, precision)
-        previous = self._previous_images(image, len(prompts))
-        terms = self._guided_conditions(prompts, previous, guidance_scale, image_guidance_scale, drop_image, precision)
+        previous = self._given_images(image, len(prompts))
+        first = self._given_images(first_image, len(prompts))
+        shown = [
+            (self._uint8(one), self._uint8(one if other is None else other))
+            for one, other in zip(previous, first, strict=True)
+        ]
+        terms = self._guided_conditions(prompts, shown, guidance_scale, image_guidance_scale, drop_image, precision)
         conditions, weights = _joined([conditions for conditions, _ in terms]), [weight for _, weight in terms]
 
         shape = (len(prompts), *latent_shape(self.vae.config, config.pixels))
@@ -203,35 +211,55 @@ class RecipePipeline(DiffusionPipeline):
         unit = images.to_unit(decoded)
         return unit if output_type == "pt" else unit.permute(0, 2, 3, 1).cpu().numpy()
 
-    def _previous_images(self, image: Any, count: int) -> list[np.ndarray]:
-        """The previous image of each prompt, uint8 RGB [h, w, 3]."""
+    def _given_images(self, image: Any, count: int) -> list[Any]:
+        """An image of each prompt, as it was given; None where there is none."""
         batched = isinstance(image, np.ndarray | Tensor) and image.ndim == 4
         several = list(image) if batched or isinstance(image, list | tuple) else [image] * count
         if len(several) != count:
             raise ParameterError(f"{len(several)} images for {count} prompts: give one each, or None")
-        blank = self.blank_image
-        return [images.as_uint8(blank if one is None else one) for one in several]
+        return several
 
-    def _latents(self, pictures: Sequence[np.ndarray]) -> Tensor:
-        """The scaled mean of the VAE's latents of images, [b, 4, h, w]; one of another size is resized."""
-        sized = [images.resized(picture, self.config.pixels) for picture in pictures]
-        mean = self.vae.encode(images.to_vae(sized).to(self.device)).latent_dist.mean
-        return LatentScaling(self.vae.config, mean.device).scale(mean)
+    def _uint8(self, image: Any) -> np.ndarray:
+        """An image, uint8 RGB [h, w, 3]; None: the blank one."""
+        return images.as_uint8(self.blank_image if image is None else image)
+
+    def _latents(
+        self, previous: Sequence[np.ndarray], with_previous: bool, first: Sequence[np.ndarray], with_first: bool
+    ) -> list[Tensor | None]:
+        """Scaled means of the VAE's latents of both lists of images, [b, 4, h, w] each; None where not wanted.
+
+        An image of another size is resized. Equal ones are encoded once: a first step's are blank, a second step's are
+        the same image.
+        """
+        given = [*previous] * with_previous + [*first] * with_first
+        if not given:
+            return [None, None]
+        keys = [picture.tobytes() for picture in given]
+        distinct = {key: images.resized(picture, self.config.pixels) for key, picture in zip(keys, given, strict=True)}
+        mean = self.vae.encode(images.to_vae(list(distinct.values())).to(self.device)).latent_dist.mean
+        order = {key: number for number, key in enumerate(distinct)}
+        latents = LatentScaling(self.vae.config, mean.device).scale(mean)[[order[key] for key in keys]]
+        parts = list(latents.split(len(previous)))
+        return [parts.pop(0) if wanted else None for wanted in (with_previous, with_first)]
 
     def _guided_conditions(
         self,
         prompts: Sequence[str],
-        previous: Sequence[np.ndarray],
+        shown: Sequence[tuple[np.ndarray, np.ndarray]],
         guidance_scale: float,
         image_guidance_scale: float,
         drop_image: bool,
         precision: str,
     ) -> list[tuple[Conditions, float]]:
-        """The conditions of each forward pass, and the weight of its prediction."""
+        """The conditions of each forward pass, and the weight of its prediction.
+
+        `shown` has each prompt's previous image, and the first image of its recipe.
+        """
+        (previous, first), config = zip(*shown, strict=True), self.conditioner.config
         embeddings = StepEmbeddings(
             *encode_sentences(self.text_encoder, self.tokenizer, prompts),
             *encode_images(self.image_encoder, self.image_processor, previous),
-            self._latents(previous) if self.conditioner.config.previous_latent else None,
+            *self._latents(previous, config.previous_latent, first, config.first_latent),
         )
         null = encode_sentences(self.text_encoder, self.tokenizer, [""])
         everywhere = torch.ones(len(prompts), dtype=torch.bool, device=self.device)
@@ -301,8 +329,9 @@ def load_trained(folder: Path, backbone: Backbone) -> tuple[Conditioner, UNet2DC
         conditioner = Conditioner.from_pretrained(folder / "conditioner")
         if (folder / "lora").is_dir():
             unet = backbone.unet
-            if conditioner.config.previous_latent:
-                widen(unet, 2 * backbone.vae.config.latent_channels)
+            channels = backbone.vae.config.latent_channels
+            if conditioner.input_channels(channels) > channels:
+                widen(unet, conditioner.input_channels(channels))
             adapters.merge(unet, folder / "lora")
         else:
             unet = UNet2DConditionModel.from_pretrained(folder / "unet")
@@ -328,10 +357,11 @@ def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
         missing = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]
         if missing:
             raise InputError(f"{folder}: {part} lacks the weight {missing[0]}")
-    given, latent = pipeline.unet.config.in_channels, pipeline.conditioner.config.previous_latent
-    if given != pipeline.vae.config.latent_channels * (2 if latent else 1):
-        how = "with" if latent else "without"
-        raise InputError(f"{folder}: the UNet takes {given} channels, and the conditioner is {how} previous_latent")
+    given = pipeline.unet.config.in_channels
+    wanted = pipeline.conditioner.input_channels(pipeline.vae.config.latent_channels)
+    if given != wanted:
+        latents = "previous_latent and first_latent in conditioner/config.json"
+        raise InputError(f"{folder}: the UNet takes {given} channels, {latents} ask for {wanted}")
     pipeline.set_progress_bar_config(disable=True)
     return pipeline.to(device)
 

@@ -24,6 +24,9 @@ from recipevis.data.tables.samples import AUTOREGRESSIVE, NO_PREVIOUS, OF_MODEL,
 from recipevis.randomness import generator
 from recipevis.sampling.pipeline import RecipePipeline
 
+# The previous image of each row, and the first image of its recipe, see `Sampler.generate`.
+Shown = tuple[Sequence[np.ndarray | None], Sequence[np.ndarray | None] | None]
+
 
 @dataclass(frozen=True)
 class Sampler:
@@ -37,7 +40,11 @@ class Sampler:
     precision: str = "fp32"
 
     def generate(
-        self, keys: Sequence[str], prompts: Sequence[str], previous: Sequence[np.ndarray | None] | None = None
+        self,
+        keys: Sequence[str],
+        prompts: Sequence[str],
+        previous: Sequence[np.ndarray | None] | None = None,
+        first: Sequence[np.ndarray | None] | None = None,
     ) -> list[np.ndarray]:
         """Generate images, uint8 [h, w, 3] each.
 
@@ -46,6 +53,7 @@ class Sampler:
             prompts: a sentence each.
             previous: the previous image of each, uint8 [h, w, 3], or None for one that is blank. None in place of the
                 list: every previous image is dropped, as in training.
+            first: the image of each one's first step, likewise; None for the previous one.
         """
         generated = self.pipeline(
             list(prompts),
@@ -54,6 +62,7 @@ class Sampler:
             self.num_inference_steps,
             self.guidance_scale,
             self.image_guidance_scale,
+            first_image=None if first is None else list(first),
             drop_image=previous is None,
             precision=self.precision,
         )
@@ -75,9 +84,10 @@ class Batch:
 
 def generate_recipe(sampler: Sampler, sentences: Sequence[str]) -> Iterator[np.ndarray]:
     """Generate one recipe autoregressively: yields an image a sentence, uint8 [h, w, 3], as soon as it is there."""
-    previous = None
+    previous, first = None, None
     for step, sentence in enumerate(sentences):
-        (previous,) = sampler.generate([str(step)], [sentence], [previous])
+        (previous,) = sampler.generate([str(step)], [sentence], [previous], [first])
+        first = previous if first is None else first
         yield previous
 
 
@@ -102,15 +112,25 @@ def generate_with_model(table: pd.DataFrame, sampler: Sampler, batch_size: int, 
     for name in OF_MODEL:
         (folder / name).mkdir(parents=True, exist_ok=True)
 
-    def own(rows: pd.DataFrame) -> list[np.ndarray | None]:
-        before = [folder / AUTOREGRESSIVE / f"{row.video_id}_{row.step - 1:02d}.png" for row in rows.itertuples()]
-        return [images.read(path) if step else None for path, step in zip(before, rows["step"], strict=True)]
+    firsts = table[table["step"] == 0].set_index("video_id")["image"]
 
-    def other(rows: pd.DataFrame) -> list[np.ndarray]:
-        return [images.read(path) for path in rows["other_image"]]
+    def own(rows: pd.DataFrame) -> Shown:
+        def image(row, step: int) -> np.ndarray | None:
+            path = folder / AUTOREGRESSIVE / f"{row.video_id}_{step:02d}.png"
+            return images.read(path) if row.step else None
+
+        return [image(row, row.step - 1) for row in rows.itertuples()], [image(row, 0) for row in rows.itertuples()]
+
+    def truth(rows: pd.DataFrame) -> Shown:
+        """The first step's image is missing where it has no frame."""
+        paths = [firsts.get(row.video_id, "") if row.step else "" for row in rows.itertuples()]
+        return ground_truth(rows), [images.read(path) if path else None for path in paths]
+
+    def other(rows: pd.DataFrame) -> Shown:
+        return [images.read(path) for path in rows["other_image"]], None
 
     draw = {
-        TEACHER_FORCED: with_previous(sampler, ground_truth),
+        TEACHER_FORCED: with_previous(sampler, truth),
         WRONG_PREVIOUS: with_previous(sampler, other),
         NO_PREVIOUS: lambda rows: sampler.generate(rows["sample_id"].tolist(), rows["sentence"].tolist()),
     }
@@ -130,9 +150,9 @@ def generate_with_model(table: pd.DataFrame, sampler: Sampler, batch_size: int, 
                 shutil.copyfile(folder / AUTOREGRESSIVE / f"{sample_id}.png", temporary)
 
 
-def with_previous(sampler: Sampler, previous: Callable[[pd.DataFrame], Sequence[np.ndarray | None]]) -> Callable:
-    """A function that generates rows from the previous images that `previous` gives."""
-    return lambda rows: sampler.generate(rows["sample_id"].tolist(), rows["sentence"].tolist(), previous(rows))
+def with_previous(sampler: Sampler, shown: Callable[[pd.DataFrame], Shown]) -> Callable:
+    """A function that generates rows from the previous and first images that `shown` gives."""
+    return lambda rows: sampler.generate(rows["sample_id"].tolist(), rows["sentence"].tolist(), *shown(rows))
 
 
 def ground_truth(rows: pd.DataFrame) -> list[np.ndarray | None]:

@@ -26,7 +26,7 @@ class Row:
         cycle: whether with the cycle loss.
         paper: the paper's CLIP, PSNR and SSIM; None: not in the paper.
         kind: `paper`, `control` (a control of ours that is trained) or `method` (the rows of docs/method.md).
-        previous_latent, condition: the parameters of these names.
+        previous_latent, first_latent, condition: the parameters of these names.
         scheduler: the parameter `sample.scheduler`.
     """
 
@@ -39,6 +39,7 @@ class Row:
     previous_latent: bool = False
     condition: str = "replace"
     scheduler: str = "ddpm"
+    first_latent: bool = False
 
     def experiment(self, seed: int) -> str:
         """The name of the experiment with this seed."""
@@ -56,6 +57,7 @@ class Row:
             "seed": str(seed),
             "cycle.weight": f"{cycle_weight if self.cycle else 0:g}",
             "previous_latent": str(self.previous_latent).lower(),
+            "first_latent": str(self.first_latent).lower(),
             "condition": self.condition,
             "sample.scheduler": self.scheduler,
         }
@@ -84,6 +86,7 @@ ROWS = (
     Row(TEXT_ONLY, "Text only (control)", TEXT_ONLY, kind="control"),
     Row("image_only", "Image only (control)", "image_only", kind="control"),
     Row(LATENT, "Previous latent", BASELINE, kind="method", previous_latent=True),
+    Row("latent-first", "Previous and first latent", BASELINE, kind="method", previous_latent=True, first_latent=True),
     Row("latent-text_only", "Previous latent, text only", TEXT_ONLY, kind="method", previous_latent=True),
     Row("latent-attend_to_image", "Previous latent, attend to image", BEST, kind="method", previous_latent=True),
     Row("append", "Attend to image, appended", BEST, kind="method", condition="append"),

@@ -71,6 +71,7 @@ class Batches:
         self._text = table["sentence"].map(embeddings.sentence_rows).to_numpy()
         self._image = table["image"].map(embeddings.image_rows).to_numpy()
         self._previous = table["previous_image"].map(embeddings.image_rows).to_numpy()
+        self._first = _first_images(table).map(embeddings.image_rows).to_numpy()
         # Row 0 is the empty sentence.
         self._null = tuple(
             torch.from_numpy(rows[0].copy()) for rows in (embeddings.text_tokens, embeddings.text_pooled)
@@ -167,8 +168,9 @@ class Batches:
         if drawn.any():
             for true, other in zip(pictures, (pool.image, pool.image_pooled, pool.latent_mean), strict=True):
                 true[drawn] = other[own[own >= 0]]
-        *image, mean = pictures
-        return StepEmbeddings(*sentences, *image, self._scaling.scale(mean.float()))
+        *image, previous_mean = pictures
+        means = previous_mean, torch.from_numpy(cache.latent_mean[self._first[rows]])
+        return StepEmbeddings(*sentences, *image, *(self._scaling.scale(mean.float()) for mean in means))
 
 
 def dropped(uniform: Tensor, text: float, image: float, both: float) -> tuple[Tensor, Tensor]:
@@ -204,6 +206,14 @@ def by_subset(
             )
         batches[subset] = Batches(embeddings, rows, scaling, timesteps, seed)
     return batches
+
+
+def _first_images(table: pd.DataFrame) -> pd.Series:
+    """The image of each triplet's first step; its previous image where the first step has none, or is this one."""
+    if "video_id" not in table or "step" not in table:  # triplets without recipes, as benchmarks make them
+        return table["previous_image"]
+    first = table["video_id"].map(table[table["step"] == 0].set_index("video_id")["image"])
+    return table["previous_image"].where(first.isna() | (table["step"] == 0), first)
 
 
 def _tensor(array: np.ndarray) -> Tensor:

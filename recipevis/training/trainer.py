@@ -289,6 +289,7 @@ def new_conditioner(
     seed: int,
     condition: str = "replace",
     previous_latent: bool = False,
+    first_latent: bool = False,
 ) -> Conditioner:
     """A conditioner with random weights that depend on the seed alone, sized by the backbone.
 
@@ -298,7 +299,7 @@ def new_conditioner(
         options: values of the fuser's options; `hidden` may be `matched`, see `fusers.base.matched_hidden`.
         condition_tokens: number of condition tokens.
         seed: of the weights.
-        condition, previous_latent: see `Conditioner`.
+        condition, previous_latent, first_latent: see `Conditioner`.
 
     Raises:
         InputError: the fuser can't be made at the backbone's sizes, or its tokens can't follow the sentence's.
@@ -310,7 +311,12 @@ def new_conditioner(
     try:
         with seeded(seed, "fuser"):
             conditioner = Conditioner(
-                fuser, dict(options), **asdict(shapes), condition=condition, previous_latent=previous_latent
+                fuser,
+                dict(options),
+                **asdict(shapes),
+                condition=condition,
+                previous_latent=previous_latent,
+                first_latent=first_latent,
             )
     except ValueError as error:
         raise InputError(f"fuser {fuser} does not fit {backbone.folder}: {error}") from error
@@ -356,16 +362,17 @@ def new_trainer(
 
 
 def prepare_unet(backbone: Backbone, conditioner: Conditioner, lora_rank: int | None, seed: int) -> None:
-    """Widen the backbone's UNet for the previous latent, and add adapters to it, where either is asked for.
+    """Widen the backbone's UNet for further latents, and add adapters to it, where either is asked for.
 
     Args:
         backbone: whose UNet is changed in place.
-        conditioner: says whether there is a previous latent.
+        conditioner: says which latents there are.
         lora_rank: of the adapters; None: none.
         seed: of the adapters' weights.
     """
-    if conditioner.config.previous_latent:
-        widen(backbone.unet, 2 * backbone.vae.config.latent_channels)
+    channels = backbone.vae.config.latent_channels
+    if conditioner.input_channels(channels) > channels:
+        widen(backbone.unet, conditioner.input_channels(channels))
     if lora_rank:
         adapters.add(backbone.unet, lora_rank, seed)
 

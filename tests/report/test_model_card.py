@@ -27,6 +27,7 @@ PARAMETERS = {
     "fuser_residual": True,
     "condition": "replace",
     "previous_latent": False,
+    "first_latent": False,
     "train": {"steps": 7, "learning_rate": 3e-7, "ema": None},
     "cycle": {"weight": 1.0},
 }

@@ -20,8 +20,10 @@ class Recorder:
     pipeline: object
     seed: int = 0
     calls: list = field(default_factory=list)
+    firsts: dict = field(default_factory=dict)
 
-    def generate(self, keys, prompts, previous=None):
+    def generate(self, keys, prompts, previous=None, first=None):
+        self.firsts |= {(len(self.calls), key): one for key, one in zip(keys, first or [None] * len(keys), strict=True)}
         previous = [None] * len(keys) if previous is None else previous
         previous = [None if image is None else np.array(image) for image in previous]
         self.calls.append((list(keys), list(prompts), previous))
@@ -59,6 +61,20 @@ def test_each_step_is_generated_from_the_one_before(generated, triplets):
         row = triplets.set_index("sample_id").loc[key]
         assert sentence == row["sentence"]
         assert np.array_equal(previous, images.read(row["previous_image"]))
+
+
+def test_the_first_image_is_the_recipes_own_or_the_truth(generated, triplets):
+    """A later step whose recipe lacks the first frame gets none; nor does a first step."""
+    _, recorder = generated()
+    shown = {key: None if one is None else int(np.asarray(one).flat[0]) for key, one in recorder.firsts.items()}
+    assert [shown[0, key] for key in ("a_00", "b_00", "c_00")] == [None] * 3
+    assert [shown[number, key] for number, key in ((1, "a_01"), (2, "a_02"), (2, "c_02"), (3, "c_03"))] == [1] * 4
+    paths = triplets.set_index("sample_id")["image"]
+    for key in recorder.calls[4][0]:  # teacher-forced
+        assert np.array_equal(recorder.firsts[4, key], images.read(paths[f"{key[:2]}00"]))
+    later = [one for (number, _), one in recorder.firsts.items() if number > 4]
+    assert later
+    assert all(one is None for one in later)  # a wrong image stands for both
 
 
 def test_a_first_step_is_generated_once_for_both_modes(generated, tmp_path):

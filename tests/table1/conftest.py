@@ -49,6 +49,7 @@ device: auto
 dataset: {limit: 1}
 cycle: {weight: 0}
 previous_latent: false
+first_latent: false
 condition: replace
 train: {steps: 2, processes: 1}
 sample: {scheduler: ddpm}

@@ -41,7 +41,7 @@ def test_numbers_are_the_papers(shared):
 
 def test_thirteen_rows_then_controls_then_ours():
     assert len(rows.PAPER_ROWS) == 13
-    assert [row.kind for row in rows.ROWS] == ["paper"] * 13 + ["control"] * 2 + ["method"] * 7
+    assert [row.kind for row in rows.ROWS] == ["paper"] * 13 + ["control"] * 2 + ["method"] * 8
     assert {row.fuser for row in rows.trained()} == set(FUSERS)
     assert [row.key for row in rows.ROWS if row not in rows.trained()] == ["untouched"]
     assert [row.cycle for row in rows.PAPER_ROWS[1:]] == [False, True] * 6
@@ -80,6 +80,7 @@ def test_a_rows_settings_are_keys_of_the_parameters():
         "seed": "2",
         "cycle.weight": "0",
         "previous_latent": "true",
+        "first_latent": "false",
         "condition": "append",
         "sample.scheduler": "ddpm",
     }

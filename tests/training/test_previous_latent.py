@@ -1,6 +1,7 @@
 """The previous image's latent as input of the UNet, appended tokens, and adapters: what they change and what not."""
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
@@ -8,12 +9,14 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from benchmarks import random_embeddings
+from recipevis import images
 from recipevis.config import CycleConfig
 from recipevis.embeddings.reader import Embeddings
 from recipevis.model import adapters
 from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.sampling.pipeline import assemble, load_pipeline, load_trained
+from recipevis.training.batches import Batches
 from recipevis.training.trainer import new_conditioner, new_trainer
 from tests.training.test_trainer import interrupt_after, settings, weights_hash
 
@@ -32,10 +35,10 @@ def cache(tiny_backbone, tmp_path_factory) -> Embeddings:
 def make(tiny_backbone, cache):
     """A function: a fresh trainer and its backbone."""
 
-    def fresh(fuser="baseline", condition="replace", previous_latent=True, **changes):
+    def fresh(fuser="baseline", condition="replace", previous_latent=True, first_latent=False, **changes):
         backbone = Backbone(tiny_backbone)
         options = {} if fuser == "baseline" else {"hidden": 4}
-        conditioner = new_conditioner(backbone, fuser, options, 3, 0, condition, previous_latent)
+        conditioner = new_conditioner(backbone, fuser, options, 3, 0, condition, previous_latent, first_latent)
         train = settings(**changes)
         return new_trainer(backbone, conditioner, random_embeddings.triplets(), cache, train, NO_CYCLE, 32, 0), backbone
 
@@ -53,11 +56,12 @@ def picture(seed: int) -> Image.Image:
     return Image.fromarray(np.random.default_rng(seed).integers(0, 256, (32, 32, 3), dtype=np.uint8))
 
 
+@pytest.mark.parametrize("first", [False, True])
 @pytest.mark.parametrize("fuser", FUSERS)
-def test_before_the_first_step_it_is_the_model_without_it(make, fuser):
+def test_before_the_first_step_it_is_the_model_without_it(make, fuser, first):
     """To the bit: the new channels have zero weights."""
-    with_latent, without = make(fuser)[0], make(fuser, previous_latent=False)[0]
-    assert with_latent.denoiser.unet.config.in_channels == 8
+    with_latent, without = make(fuser, first_latent=first)[0], make(fuser, previous_latent=False)[0]
+    assert with_latent.denoiser.unet.config.in_channels == (12 if first else 8)
     assert without.denoiser.unet.config.in_channels == 4
     assert torch.equal(prediction(with_latent), prediction(without))
 
@@ -87,6 +91,49 @@ def test_the_latent_is_the_scaled_mean_of_the_previous_image_and_zero_where_it_i
     assert not draws.image_dropped.all()
     assert not latents[draws.image_dropped].any()
     assert torch.equal(latents[~draws.image_dropped], expected[~draws.image_dropped])
+
+
+def test_the_first_image_is_that_of_the_recipe(cache, tiny_backbone):
+    """Blank at a first step; the previous image's where the first step has no frame."""
+    items = [*cache.image_rows][1:7]
+    steps = [("a", 0), ("a", 1), ("a", 2), ("b", 1), ("b", 2), ("c", 0)]  # the first step of b has no frame
+    previous = ["", items[0], items[1], items[5], items[3], ""]
+    table = pd.DataFrame(steps, columns=["video_id", "step"]).assign(sentence="", image=items, previous_image=previous)
+    scaling = LatentScaling(Backbone(tiny_backbone).vae.config)
+    found = Batches(cache, table, scaling, 1000, 0).embeddings_of(np.arange(6), 0).first_latent
+    wanted = [cache.image_rows[name] for name in ("", items[0], items[0], items[5], items[3], "")]
+    assert torch.equal(found, scaling.scale(torch.from_numpy(cache.latent_mean[wanted]).float()))
+
+
+def test_a_model_of_two_latents_is_given_both(make, tmp_path):
+    """In training and in the pipeline; without a first image the previous one takes its place."""
+    trainer, backbone = make("baseline", first_latent=True, steps=2)
+    trainer.run(tmp_path / "work")
+    with torch.no_grad():
+        backbone.unet.conv_in.weight[:, 4:] += 0.05
+    made = assemble(backbone, trainer.denoiser.conditioner, backbone.unet, 32, "white", num_inference_steps=2)
+    made.save_pretrained(tmp_path / "model")
+    pipeline = load_pipeline(tmp_path / "model", "cpu")
+    assert pipeline.unet.config.in_channels == 12
+
+    def draw(image, first, **more):
+        random = torch.Generator().manual_seed(1)
+        settings = {"guidance_scale": 2.0, "output_type": "latent"} | more
+        return pipeline("stir", image, random, first_image=first, **settings).images
+
+    one, other = picture(0), picture(1)
+    assert not torch.equal(draw(one, one), draw(one, other))
+    assert not torch.equal(draw(one, one), draw(other, one))
+    assert torch.equal(draw(one, None), draw(one, one))
+    assert torch.equal(draw(one, other, drop_image=True), draw(other, one, drop_image=True))
+    seen, forward = [], pipeline.unet.forward
+    pipeline.unet.forward = lambda x, *a, **k: seen.append(x) or forward(x, *a, **k)
+    pipeline(["stir", "mix"], [one, None], first_image=[other, None], num_inference_steps=1, guidance_scale=1.0)
+    pixels = images.to_vae([np.asarray(image) for image in (one, other, pipeline.blank_image)])
+    with torch.no_grad():
+        means = LatentScaling(pipeline.vae.config).scale(pipeline.vae.encode(pixels).latent_dist.mean)
+    torch.testing.assert_close(seen[0][0, 4:], torch.cat([means[0], means[1]]), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(seen[0][1, 4:], torch.cat([means[2], means[2]]), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(
