@@ -74,7 +74,7 @@ def test_it_is_on_the_page(result, tmp_path):
     counts = dict.fromkeys(("videos", "videos_with_frames", "steps", "triplets"), 1)
     subsets = ("training", "validation")
     backbone = {"source": "kitchen"}
-    experiment = {"fuser": "concat", "seed": 0, "cycle_weight": 0.0, "steps": 1, "data_hash": "", "backbone": backbone}
+    experiment = {"model": "concat", "seed": 0, "cycle_weight": 0.0, "steps": 1, "data_hash": "", "backbone": backbone}
     training = {"steps": 1, "loss": 1.0, "validation_loss": 1.0, "fuser_parameters": 1, "unet_parameters": 1}
     text = page.page(
         {"experiment": experiment, "rows": result["rows"], "margins": result["margins"]},
