@@ -1,5 +1,7 @@
 """The previous image's latent as input of the UNet, appended tokens, and adapters: what they change and what not."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +17,7 @@ from recipevis.embeddings.reader import Embeddings
 from recipevis.model import adapters
 from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
+from recipevis.sampling import rollout
 from recipevis.sampling.pipeline import assemble, load_pipeline, load_trained
 from recipevis.training.batches import Batches
 from recipevis.training.trainer import new_conditioner, new_trainer
@@ -185,6 +188,23 @@ def test_a_saved_model_draws_the_same(make, tmp_path, fuser):
     assert not torch.equal(draw(again, picture(0)), draw(again, None))
     assert draw(again, picture(0).resize((50, 40))).shape == (1, 4, 4, 4)  # of any size
     assert torch.equal(draw(again, picture(0), drop_image=True), draw(again, picture(1), drop_image=True))
+
+
+def test_a_model_of_before_draws_the_same_bytes(make, tmp_path):
+    """Its conditioner's configuration has none of the new keys."""
+    trainer, backbone = make("attend_to_image", previous_latent=False)
+    made = assemble(backbone, trainer.denoiser.conditioner, backbone.unet, 32, "white", num_inference_steps=2)
+    drawn = []
+    for name in ("now", "before"):
+        made.save_pretrained(tmp_path / name)
+        if name == "before":
+            path = tmp_path / name / "conditioner/config.json"
+            new = ("condition", "previous_latent", "first_latent")
+            path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k not in new}))
+        pipeline = load_pipeline(tmp_path / name, "cpu")
+        pictures = list(rollout.generate_recipe(rollout.Sampler(pipeline, 0), ["melt the butter", "fry an egg"]))
+        drawn.append(b"".join(image.tobytes() for image in pictures))
+    assert drawn[0] == drawn[1]
 
 
 def test_a_pipeline_gives_the_unet_what_training_does(make, tmp_path, monkeypatch):
