@@ -89,8 +89,12 @@ def _conditioning(parameters: Mapping[str, Any]) -> str:
     role = "follow the sentence's tokens" if parameters["condition"] == "append" else "condition the UNet"
     texts = [f"The tokens of the fuser `{parameters['fuser']}` {role}."]
     if parameters["previous_latent"]:
-        more = ", and so is the recipe's first image's" if parameters["first_latent"] else ""
-        texts.append(f"The previous image's latent is a further input of the UNet{more}.")
+        which = (
+            "latents of the previous image and of the first are"
+            if parameters["first_latent"]
+            else ("latent of the previous image is")
+        )
+        texts.append(f"The {which} further input of the UNet.")
     return " ".join(texts)
 
 
