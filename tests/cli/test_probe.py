@@ -23,7 +23,7 @@ def workspace(parameters_of, tmp_path, tiny_backbone):
         (tmp_path / "models/backbone").symlink_to(tiny_backbone)
         random_embeddings.write(Backbone(tiny_backbone), 3, 32, tmp_path / "data/embeddings")
         table = random_embeddings.triplets()
-        table = table.assign(sample_id="a", video_id="a", recipe_type="101", step=0)
+        table = table.assign(sample_id="a", video_id=[f"v{n}" for n in range(len(table))], recipe_type="101", step=0)
         table.to_csv(tmp_path / "data/triplets.csv", index=False)
         AcceleratorState._reset_state()  # accelerate keeps the precision of the first trainer
         return parameters
