@@ -133,7 +133,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "arrow": metric.arrow,
         "difference": "–" if mean is None else f"{mean:+.{digits}f}",
         "interval": _interval(one.difference, digits, "+"),
-        "p": "–" if one.p != one.p else ("< 0.0001" if one.p < 1e-4 else f"{one.p:.2g}"),
+        "p": "–" if one.p != one.p else ("<\u00a00.0001" if one.p < 1e-4 else f"{one.p:.2g}"),
         "stars": one.stars,
         "better": "better" if one.is_better else "worse",
         "seeds": ", ".join(f"{value:+.{digits}f}" for value in one.seeds),
