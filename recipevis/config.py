@@ -92,6 +92,9 @@ class DatasetConfig(Section):
     )
     seed: Annotated[int, Field(ge=0)] = Field(description="seed of the kitchen's recipes")
     limit: Count | None = Field(description="largest number of videos per subset; empty: all")
+    only: str | None = Field(
+        description="survivors.json of another run: only its triplets are used, so that two results compare; empty: all"
+    )
     kitchen: KitchenConfig
 
     @model_validator(mode="after")

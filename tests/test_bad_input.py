@@ -300,6 +300,7 @@ CASES = {
     "parameters: no videos": Case(("stages", "annotations"), ("videos_dir",), LOCAL | {"dataset.videos_dir": ""}),
     "parameters: address of no video": parameter("dataset.url", "https://example.org/", "video_id"),
     "parameters: limit": parameter("dataset.limit", 0, "0"),
+    "parameters: only": Case(("stages", "annotations"), ("nowhere.json",), {"dataset.only": "nowhere.json"}),
     "parameters: pauses the wrong way": parameter("download.pause_s", [9.0, 1.0], "9.0"),
     "parameters: one pause": parameter("download.pause_s", [9.0], "9.0"),
     "parameters: Dask without a scheme": parameter("execution.dask", "localhost:8786", "localhost:8786"),

@@ -29,6 +29,7 @@ EDITS = {
     "recipevis/data/playback.py": {"download", "frames"},
     "recipevis/data/orientation.py": {"download", "frames"},
     "recipevis/data/triplets.py": {"manifest"},
+    "recipevis/data/survivors.py": {"annotations", "manifest"},
     "recipevis/data/vocabulary.py": {"manifest"},  # it counts the sentences that are cut
     "recipevis/embeddings/writer.py": {"embed"},
     "recipevis/embeddings/reader.py": {"train", "reference"},

@@ -280,7 +280,7 @@ def test_triplets(finished):
     survivors = finished.json("data/survivors.json")
     assert list(survivors) == ["training", "validation", "hash"]
     for subset in ("training", "validation"):
-        assert list(survivors[subset]) == [*triplets_module.COUNTED, "dropped", "recipe_types", "cut"]
+        assert list(survivors[subset]) == [*triplets_module.COUNTED, "dropped", "recipe_types", "samples", "cut"]
         assert survivors[subset]["triplets"] == sum(triplets["subset"] == subset)
 
 

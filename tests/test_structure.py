@@ -51,8 +51,15 @@ STAGE_EXEMPT = {
     ],
 }
 STAGE_EXEMPT_KEYS = {
-    "download": {"dataset.seed"},  # what comes of it is data/annotations.json
-    "frames": {"dataset.seed", "dataset.source", "dataset.videos_dir", "dataset.url", "download.format"},
+    "download": {"dataset.only", "dataset.seed"},  # what comes of them is data/annotations.json
+    "frames": {
+        "dataset.only",
+        "dataset.seed",
+        "dataset.source",
+        "dataset.videos_dir",
+        "dataset.url",
+        "download.format",
+    },
 }
 REPORTING = {"report", "package"}  # for all other stages `recipevis.report` is exempt: it shows results
 COMPUTING = {

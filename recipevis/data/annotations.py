@@ -23,7 +23,7 @@ import requests
 
 from recipevis.config import DatasetConfig
 from recipevis.core import files
-from recipevis.data import sentences
+from recipevis.data import sentences, survivors
 from recipevis.data.sources.base import source_class
 from recipevis.data.tables.recipes import SUBSETS, Recipe, Step
 from recipevis.errors import InputError
@@ -38,14 +38,18 @@ _OTHER_FAULTS = (OSError, RuntimeError, ValueError, LookupError, struct.error)
 def load(dataset: DatasetConfig) -> list[Recipe]:
     """The recipes that the parameters `dataset` name: the source's own, or those in the file `dataset.annotations`.
 
+    With `dataset.only`, those with a sample in that file.
+
     Raises:
-        InputError: the file can't be read, or is malformed.
+        InputError: a file can't be read, or is malformed.
     """
     source = source_class(dataset.source)
     own = source.annotations(dataset)
     name = dataset.annotations if own is None else f"the annotations of the source {dataset.source!r}"
     content = fetch(name) if own is None else json.dumps(own).encode()
-    return parse(content, name, source.id_pattern(dataset), dataset.limit)
+    only = survivors.read_samples(dataset.only) if dataset.only else None
+    recipes = parse(content, name, source.id_pattern(dataset), dataset.limit)
+    return recipes if only is None else survivors.keep_recipes(recipes, only, dataset.only)
 
 
 def fetch(address: str) -> bytes:

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from typing import Any
 
 import pandas as pd
@@ -13,23 +13,29 @@ from recipevis.data.vocabulary import Vocabulary
 from recipevis.errors import InputError
 
 COUNTED = ("videos", "videos_with_frames", "steps", "triplets")
+NOT_LISTED = "not_listed"  # the step is not among those that `dataset.only` names
 PREVIOUS_MISSING = "previous_missing"  # the previous step has no frame; other reasons are `tables.frames.ERRORS`
 
 
-def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, Any]]:
+def build(
+    recipes: Sequence[Recipe], frames: pd.DataFrame, only: Set[str] | None = None
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Join recipes and frames.
 
     Args:
         recipes: every recipe; the triplets keep their order.
         frames: `data/frames.csv`, with a row for every step.
+        only: the sample ids that may be used; None: all.
 
     Returns:
         the table of `tables.triplets.COLUMNS`, and the content of `data/survivors.json`: for each subset the `COUNTED`
-        numbers, `dropped` (steps by reason) and `recipe_types` (the `COUNTED` numbers of each); and `hash`, of the
-        sorted ids of the videos with frames.
+        numbers, `dropped` (steps by reason), `recipe_types` (the `COUNTED` numbers of each) and `samples` (the ids of
+        the triplets); and `hash`, of the sorted ids of the videos with frames.
     """
     found = {(row.video_id, row.step): row for row in frames.itertuples()}
-    counts = {subset: dict.fromkeys(COUNTED, 0) | {"dropped": Counter(), "recipe_types": {}} for subset in SUBSETS}
+    counts = {}
+    for subset in SUBSETS:
+        counts[subset] = dict.fromkeys(COUNTED, 0) | {"dropped": Counter(), "recipe_types": {}, "samples": []}
     rows, survivors = [], []
     for recipe in recipes:
         count = counts[recipe.subset]
@@ -39,12 +45,15 @@ def build(recipes: Sequence[Recipe], frames: pd.DataFrame) -> tuple[pd.DataFrame
             survivors.append(recipe.video_id)
         for step, frame in zip(recipe.steps, steps, strict=True):
             previous = steps[step.step - 1].file if step.step else ""
+            sample_id = f"{recipe.video_id}_{step.step:02d}"
             if not frame.file:
                 count["dropped"][frame.error] += 1
             elif step.step and not previous:
                 count["dropped"][PREVIOUS_MISSING] += 1
+            elif only is not None and sample_id not in only:
+                count["dropped"][NOT_LISTED] += 1
             else:
-                sample_id = f"{recipe.video_id}_{step.step:02d}"
+                count["samples"].append(sample_id)
                 about = (sample_id, recipe.subset, recipe.recipe_type, recipe.video_id, step.step, step.sentence)
                 rows.append((*about, frame.file, previous))
         of_type = count["recipe_types"].setdefault(recipe.recipe_type, dict.fromkeys(COUNTED, 0))

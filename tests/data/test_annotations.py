@@ -302,7 +302,7 @@ def serve():
 
 
 def load(address, **changes):
-    dataset = {"source": "local", "annotations": str(address), "url": "", "limit": None}
+    dataset = {"source": "local", "annotations": str(address), "url": "", "limit": None, "only": None}
     return annotations.load(SimpleNamespace(**dataset | changes))
 
 
