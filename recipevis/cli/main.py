@@ -10,6 +10,7 @@ from recipevis.cli.doctor import doctor
 from recipevis.cli.export import export
 from recipevis.cli.fusers import fusers
 from recipevis.cli.generate import generate
+from recipevis.cli.queue import queue
 from recipevis.cli.score import score
 from recipevis.cli.table1 import table1
 from recipevis.errors import RecipeVisError
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (generate, fusers, doctor, export, score):
     app.command()(command)
+app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(queue)
 app.add_typer(table1, name="table1")
 
 

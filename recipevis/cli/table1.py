@@ -32,6 +32,7 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print what would run.")] = False,
 ) -> None:
     """Run the experiments that are missing or stale, each in a clone; the workspace stays as it is."""
+    from recipevis.cli.queue import check
     from recipevis.table1 import rows as table_rows
     from recipevis.table1 import runner
 
@@ -40,6 +41,7 @@ def run(
         print("table1: every experiment is there; `recipevis table1 show` shows them")
         return
     for one in runs:
+        check(one.settings)
         print(f"{one.name}: {one.why}")
     if dry_run:
         return
