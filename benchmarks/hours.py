@@ -6,7 +6,6 @@ The paper's run (params/paper.yaml): 100,000 steps a row, and the images of all 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 
-from recipevis.fusers.base import fuser_class
 from recipevis.sampling.plan import CONTROL_RECIPES
 from recipevis.table1.rows import Row, trained
 
@@ -74,7 +73,7 @@ def distinct_images(row: Row, recipes: int = RECIPES, steps: int = STEPS, contro
         recipes, steps: of the validation split; every step has a frame.
         controls: the most recipes of a control.
     """
-    if not (row.previous_latent or fuser_class(row.fuser).uses_image):
+    if not row.uses_image:
         return steps
     return steps + (steps - recipes) + 2 * round(steps * min(controls, recipes) / recipes)
 

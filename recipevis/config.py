@@ -240,7 +240,7 @@ class TrainConfig(Section):
         description="share of samples whose previous image is one that the model drew, against drift; 0: off"
     )
     own_previous_images: Count = Field(description="number of images drawn for it after each validation")
-    own_previous_steps: Count = Field(description="DDPM steps of such an image")
+    own_previous_steps: Annotated[int, Field(ge=1, le=1000)] = Field(description="DDPM steps of such an image")
     min_snr_gamma: Annotated[float, Field(gt=0)] | None = Field(
         description="weigh the loss by min-SNR with this gamma (5 in its paper); empty: all timesteps alike"
     )
@@ -359,21 +359,6 @@ class Config(Section):
         return self
 
     @model_validator(mode="after")
-    def _guidance_asks_for_what_is_trained(self) -> "Config":
-        scale, image_scale = self.sample.guidance, self.sample.image_guidance
-        if image_scale not in (None, scale) and not self.train.dropout_text:
-            raise ValueError(
-                f"sample.image_guidance = {image_scale:g}: a scale of its own asks what the model draws without the "
-                "sentence; train that, for example with train.dropout_text: 0.05"
-            )
-        if scale != 1 and not self.train.dropout_both:
-            raise ValueError(
-                f"sample.guidance = {scale:g}: any scale but 1 asks what the model draws without any condition; train "
-                "that, for example with train.dropout_both: 0.1"
-            )
-        return self
-
-    @model_validator(mode="after")
     def _each_process_has_a_device(self) -> "Config":
         if ":" in self.device and max(self.train.processes, self.embed.processes) > 1:
             raise ValueError(
@@ -404,6 +389,9 @@ def load(path: Path) -> Config:
         raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in FUSERS:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(FUSERS)}")
+    scales = {parameters.sample.guidance, parameters.sample.image_guidance}
+    if scales - {1, None} and (problem := _untrained_guidance(parameters)):
+        raise ParameterError(f"{path}: {problem}")
     if parameters.condition == "append":
         from recipevis.fusers.base import fuser_class  # imports torch
 
@@ -422,6 +410,27 @@ def load(path: Path) -> Config:
         except ParameterError as error:
             raise ParameterError(f"{path}: {error}") from None
     return parameters
+
+
+def _untrained_guidance(parameters: Config) -> str:
+    """What the guidance asks of the model that it is not trained for, see `sampling.guidance`; empty: nothing."""
+    from recipevis.fusers.base import fuser_class  # imports torch
+
+    scale, image_scale, train = parameters.sample.guidance, parameters.sample.image_guidance, parameters.train
+    if not (parameters.previous_latent or fuser_class(parameters.fuser).uses_image):
+        image_scale = None
+    if image_scale not in (None, scale) and not train.dropout_text:
+        return (
+            f"sample.image_guidance = {image_scale:g}: a scale of its own asks what the model draws without the "
+            "sentence; train that, for example with train.dropout_text: 0.05"
+        )
+    key, asked = ("guidance", scale) if image_scale is None else ("image_guidance", image_scale)
+    if asked != 1 and not train.dropout_both:
+        return (
+            f"sample.{key} = {asked:g}: any scale but 1 asks what the model draws without any condition; train that, "
+            "for example with train.dropout_both: 0.1"
+        )
+    return ""
 
 
 def _line(problem: Any) -> str:

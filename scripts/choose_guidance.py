@@ -1,7 +1,7 @@
 """Compare guidance scales and numbers of steps on training recipes that the model has not seen.
 
-    dvc exp run -S dataset.kitchen.training_videos=105
-    python -m scripts.choose_guidance --count 15
+    dvc exp run -S dataset.kitchen.training_videos=105 -S train.dropout_both=0.1
+    python -m scripts.choose_guidance --count 15 --guidance 1 --guidance 1.5 --guidance 2
 
 The toy kitchen renders the same recipes whatever their number. So the recipes after the first 105 belong to the demo's
 training set, but not to this model's, and the validation recipes stay untouched. The ground truth is rendered directly,
@@ -34,7 +34,7 @@ def main(
     clip: Annotated[Path, typer.Option(help="the CLIP that measures")] = Path("models/encoder"),
     settings: Annotated[Path, typer.Option(help="the parameters of its training")] = Path("params.yaml"),
     count: Annotated[int, typer.Option(help="how many recipes to generate")] = 15,
-    guidance: Annotated[list[float], typer.Option(help="guidance scales of the sentence to try")] = (1, 1.5, 2),
+    guidance: Annotated[list[float], typer.Option(help="guidance scales of the sentence to try")] = (1,),
     image_guidance: Annotated[list[float], typer.Option(help="guidance scales of the image; -1: the same")] = (-1,),
     steps: Annotated[list[int], typer.Option(help="numbers of steps to try")] = (1, 2, 3, 5, 12),
 ) -> None:
@@ -42,7 +42,8 @@ def main(
     trained = config.load(settings)
     first = trained.dataset.kitchen.training_videos
     numbers = range(first, first + count)
-    unseen = [recipes.recipe(trained.dataset.seed, f"training-{number:04d}") for number in numbers]
+    dataset = trained.dataset
+    unseen = [recipes.recipe(dataset.seed, f"training-{number:04d}", dataset.kitchen.camera_cuts) for number in numbers]
     pipeline, encoder = load_pipeline(model, "cpu"), open_judge(clip, "cpu")
     header = True
     for scale, given, number in product(guidance, image_guidance, steps):
@@ -59,16 +60,19 @@ def _generate(
     sampler: Sampler, unseen: list[recipes.KitchenRecipe], autoregressive: bool
 ) -> tuple[list[np.ndarray], list[recipes.Scene]]:
     """Every step of the recipes: the generated image, and the scene that it should show."""
-    generated, scenes, previous = [], [], [None] * len(unseen)
+    generated, scenes, previous, first = [], [], [None] * len(unseen), [None] * len(unseen)
     for number in range(max(len(recipe.steps) for recipe in unseen)):
         there = [index for index, recipe in enumerate(unseen) if number < len(recipe.steps)]
         steps = [unseen[index].steps[number] for index in there]
         keys = [f"{index}_{number}" for index in there]
-        images = sampler.generate(keys, [step.sentence for step in steps], [previous[index] for index in there])
+        sentences = [step.sentence for step in steps]
+        shown = [previous[index] for index in there], [first[index] for index in there]
+        images = sampler.generate(keys, sentences, *shown)
         for index, step, image in zip(there, steps, images, strict=True):
             generated.append(image)
             scenes.append(step.done)
             previous[index] = image if autoregressive else rendering.picture(step.done)
+            first[index] = previous[index] if number == 0 else first[index]
     return generated, scenes
 
 

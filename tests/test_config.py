@@ -1,4 +1,5 @@
 import copy
+import itertools
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from recipevis import config
 from recipevis.config import FUSERS, Config, describe, load
 from recipevis.core.files import read_yaml
 from recipevis.errors import ParameterError
+from recipevis.sampling.guidance import guidance_terms
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -183,8 +185,31 @@ def test_a_key_with_alternatives_is_named_once(changed):
 
 
 def test_a_scale_of_its_own_for_the_image_needs_what_it_asks_for(changed):
-    assert changed(sample__image_guidance=2, train__dropout_text=0.05).sample.image_guidance == 2
+    both = {"train__dropout_text": 0.05, "train__dropout_both": 0.1}
+    assert changed(sample__image_guidance=2, **both).sample.image_guidance == 2
     assert changed(sample__image_guidance=1).sample.image_guidance == 1  # the sentence's
+
+
+@pytest.mark.parametrize("guidance", [0, 1, 2])
+@pytest.mark.parametrize("image_guidance", [None, 0, 1, 2])
+@pytest.mark.parametrize("latent", [True, False])
+@pytest.mark.parametrize("fuser", ["text_only", "attend_to_image"])
+def test_a_prediction_with_a_weight_must_be_trained(changed, guidance, image_guidance, latent, fuser):
+    """What is refused, against the terms of the guided sampling."""
+    uses_image = latent or fuser == "attend_to_image"
+    scale = guidance if image_guidance is None else image_guidance
+    asked = {(term.text, term.image) for term in guidance_terms(guidance, scale, True, uses_image)}
+    needed = {"dropout_both": (False, False) in asked, "dropout_text": uses_image and (False, True) in asked}
+    model = {"fuser": fuser, "previous_latent": latent, "first_latent": False}
+    for shares in itertools.product([0, 0.1], repeat=2):
+        values = dict(zip(needed, shares, strict=True))
+        given = {f"train__{key}": share for key, share in values.items()}
+        settings = {"sample__guidance": guidance, "sample__image_guidance": image_guidance} | given | model
+        if any(needed[key] and not values[key] for key in needed):
+            with pytest.raises(ParameterError, match="guidance"):
+                changed(**settings)
+        else:
+            changed(**settings)
 
 
 def test_limits_are_allowed_values(changed):

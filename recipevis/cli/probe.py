@@ -118,8 +118,9 @@ def _report(parameters: Config, trainer: Trainer, seconds: float, networks: Back
     yield f"  peak memory: {peak_gib(where):.1f} GiB"
     hours = train.steps * seconds / 3600
     yield f"  train, {train.steps:,} steps: " + (f"{hours:,.1f} hours" if hours >= 1 else f"{60 * hours:.1f} minutes")
-    trained = 4 * count_weights(trainer.denoiser)  # bytes, fp32
-    frozen = 4 * sum(count_weights(part) for part in (networks.text_encoder, networks.clip.vision_model, networks.vae))
+    trained = 4 * count_weights(trainer.denoiser, trained=True)  # bytes, fp32
+    parts = (trainer.denoiser, networks.text_encoder, networks.clip.vision_model, networks.vae)
+    whole = 4 * sum(map(count_weights, parts))
     checkpoint = trained * (3 if train.ema is None else 4)  # the weights, AdamW's two moments, the moving average
-    yield f"  disk: models/trained {trained / _GIB:.2g} GiB, models/recipevis {(trained + frozen) / _GIB:.2g} GiB"
+    yield f"  disk: models/trained {trained / _GIB:.2g} GiB, models/recipevis {whole / _GIB:.2g} GiB"
     yield f"  disk while training, in RECIPEVIS_HOME: two checkpoints of {checkpoint / _GIB:.2g} GiB"

@@ -9,8 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from accelerate import Accelerator
+from safetensors import safe_open
+from torch import nn
 
 from recipevis.core import files
+from recipevis.errors import InputError
 
 History = list[dict[str, float]]
 
@@ -33,14 +36,32 @@ def save(accelerator: Accelerator, work: Path, history: History) -> None:
             shutil.rmtree(older)
 
 
-def resume(accelerator: Accelerator, work: Path) -> History:
-    """Load the newest checkpoint in `work` and return its history; without a checkpoint, an empty history."""
+def resume(accelerator: Accelerator, model: nn.Module, work: Path) -> History:
+    """Load the newest checkpoint in `work` and return its history; without a checkpoint, an empty history.
+
+    Args:
+        accelerator: of the run.
+        model: what is trained, not wrapped for several processes.
+        work: the folder of the checkpoints.
+
+    Raises:
+        InputError: the checkpoint lacks a weight that is trained.
+    """
     checkpoints = sorted(work.glob("checkpoint-*"))
     if not checkpoints:
         return []
+    _check(model, checkpoints[-1])
     # AdamW counts its steps on the CPU. Frozen weights are not in the file.
     accelerator.load_state(str(checkpoints[-1]), map_location="cpu", strict=False)
     return json.loads((checkpoints[-1] / "history.json").read_text(encoding="utf-8"))
+
+
+def _check(model: nn.Module, checkpoint: Path) -> None:
+    with safe_open(checkpoint / "model.safetensors", "pt") as file:
+        saved = {name.removeprefix("module.") for name in file.keys()}  # noqa: SIM118
+    trained = [name for name, weight in model.named_parameters() if weight.requires_grad]
+    if missing := [name for name in trained if name not in saved]:
+        raise InputError(f"{checkpoint}: lacks the weight {missing[0]}; delete this folder to train from the start")
 
 
 @contextmanager

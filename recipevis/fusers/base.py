@@ -178,9 +178,9 @@ def select_options(name: str, common: Mapping[str, Any], extra: Mapping[str, Any
     return {option: value for option, value in common.items() if option in declared} | dict(extra)
 
 
-def count_weights(network: nn.Module) -> int:
-    """Number of weights of a network."""
-    return sum(weight.numel() for weight in network.parameters())
+def count_weights(network: nn.Module, trained: bool = False) -> int:
+    """Number of weights of a network, or of those that are trained."""
+    return sum(weight.numel() for weight in network.parameters() if weight.requires_grad or not trained)
 
 
 def matched_hidden(name: str, shapes: Shapes, options: Mapping[str, Any]) -> int:

@@ -24,11 +24,15 @@ def predict(unet: UNet2DConditionModel, noisy: Tensor, timesteps: Tensor, condit
 def widen(unet: UNet2DConditionModel, channels: int) -> None:
     """Give a UNet so many input channels, in place. The new ones have zero weights, so its predictions stay the same.
 
+    A UNet that has as many stays as it is.
+
     Args:
         unet: the UNet.
         channels: of its input from now on, at least as many as it has.
     """
     old = unet.conv_in
+    if channels == old.in_channels:
+        return
     new = nn.Conv2d(channels, old.out_channels, old.kernel_size, padding=old.padding, device=old.weight.device)
     new.weight.zero_()
     new.weight[:, : old.in_channels] = old.weight

@@ -48,7 +48,7 @@ def write(
         parameters: the training's parameters by name, groups as mappings, with those of `model_name`. Leave out those
             that change how the training runs but not its result: the card must be the same either way.
         sampling: the pipeline's saved defaults by the names of its arguments; None values are left out.
-        uses_text, uses_image: whether the fuser uses the sentence, and the previous image.
+        uses_text, uses_image: whether the model uses the sentence, and the previous image.
     """
     inputs = [name for name, used in (("the step's sentence", uses_text), ("the previous image", uses_image)) if used]
     base = [name.partition("@")[0] for name in (backbone["stable_diffusion"], backbone["clip"])]
@@ -66,7 +66,7 @@ def write(
         data,
         template_path=str(_TEMPLATE),
         model=model_name(*(parameters[key] for key in ("fuser", "condition", "previous_latent", "first_latent"))),
-        conditioning=_conditioning(parameters),
+        conditioning=_conditioning(parameters, training["fuser_parameters"] > 0),
         inputs=" and ".join(inputs) if len(inputs) > 1 else f"{inputs[0]} alone",
         recipe=json.dumps(source.example),
         sampling=", ".join(f"`{name}={value:g}`" for name, value in sampling.items() if value is not None),
@@ -84,10 +84,11 @@ def write(
     save(card, path)
 
 
-def _conditioning(parameters: Mapping[str, Any]) -> str:
+def _conditioning(parameters: Mapping[str, Any], has_fuser: bool) -> str:
     """How the sentence and the previous image reach the UNet, in sentences."""
     role = "follow the sentence's tokens" if parameters["condition"] == "append" else "condition the UNet"
-    texts = [f"The tokens of the fuser `{parameters['fuser']}` {role}."]
+    tokens = f"The tokens of the fuser `{parameters['fuser']}`" if has_fuser else "The sentence's tokens"
+    texts = [f"{tokens} {role}."]
     if parameters["previous_latent"]:
         which = (
             "latents of the previous image and of the first are"

@@ -22,8 +22,8 @@ def guidance_terms(
 
     Args:
         guidance_scale: s_T, the scale of the sentence.
-        image_guidance_scale: s_I, the scale of the previous image; no effect where the fuser does not use it.
-        uses_text, uses_image: what the fuser uses.
+        image_guidance_scale: s_I, the scale of the previous image; no effect where the model doesn't use it.
+        uses_text, uses_image: what the model uses.
     """
     weights: dict[tuple[bool, bool], float] = {}
     for text, image, weight in (

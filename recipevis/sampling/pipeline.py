@@ -329,9 +329,7 @@ def load_trained(folder: Path, backbone: Backbone) -> tuple[Conditioner, UNet2DC
         conditioner = Conditioner.from_pretrained(folder / "conditioner")
         if (folder / "lora").is_dir():
             unet = backbone.unet
-            channels = backbone.vae.config.latent_channels
-            if conditioner.input_channels(channels) > channels:
-                widen(unet, conditioner.input_channels(channels))
+            widen(unet, conditioner.input_channels(backbone.vae.config.latent_channels))
             adapters.merge(unet, folder / "lora")
         else:
             unet = UNet2DConditionModel.from_pretrained(folder / "unet")

@@ -41,6 +41,13 @@ class Row:
     scheduler: str = "ddpm"
     first_latent: bool = False
 
+    @property
+    def uses_image(self) -> bool:
+        """Whether the trained model sees the previous image."""
+        from recipevis.fusers.base import fuser_class  # imports torch
+
+        return self.previous_latent or fuser_class(self.fuser).uses_image
+
     def experiment(self, seed: int) -> str:
         """The name of the experiment with this seed."""
         return f"table1-{self.key.replace('_', '-')}-seed{seed}"
@@ -92,7 +99,14 @@ ROWS = (
     Row("append", "Attend to image, appended", BEST, kind="method", condition="append"),
     Row("latent-ddim", "Previous latent, DDIM", BASELINE, kind="method", previous_latent=True, scheduler="ddim"),
     Row("latent-dpm", "Previous latent, DPM-Solver++", BASELINE, kind="method", previous_latent=True, scheduler=DPM),
-    Row("latent-append", "Previous latent, attend to image appended", BEST, False, None, "method", True, "append"),
+    Row(
+        "latent-append",
+        "Previous latent, attend to image appended",
+        BEST,
+        kind="method",
+        previous_latent=True,
+        condition="append",
+    ),
 )
 KINDS = ("paper", "control", "method")
 ROW_KEYS = tuple(ROWS[0].settings(0, 0))  # the parameters that rows set

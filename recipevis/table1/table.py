@@ -16,7 +16,6 @@ import pandas as pd
 from recipevis.errors import InputError
 from recipevis.evaluation import intervals, metrics, significance, tracking
 from recipevis.evaluation.rows import COPY_PREVIOUS, GROUPS, KINDS, LINES, MEAN_IMAGE, MODEL, MODES
-from recipevis.fusers.base import fuser_class
 from recipevis.table1 import rows
 from recipevis.table1.experiments import Experiment
 
@@ -211,7 +210,7 @@ def _lines(found: Sequence[Experiment], systems: Mapping[str, System], chosen: S
             else:
                 yield Line(row.key, row.label, kind, mode, nothing, 0, row.paper, is_missing=True)
         for key, several in by_row.items():
-            if not (several[0].row.previous_latent or fuser_class(several[0].row.fuser).uses_image):
+            if not several[0].row.uses_image:
                 continue
             for line in LINES:
                 if line.kind == "control":
@@ -230,8 +229,12 @@ def _lines(found: Sequence[Experiment], systems: Mapping[str, System], chosen: S
 
 
 def _one_a_seed(found: Sequence[Experiment]) -> list[Experiment]:
-    """One experiment of each seed: what no training changes is the same in all of them."""
-    return list({one.seed: one for one in found}.values())
+    """One experiment of each seed: what no training changes is the same in all that sample with the same scheduler.
+
+    DDPM, the paper's, comes first.
+    """
+    ordered = sorted(found, key=lambda one: one.row.scheduler == "ddpm")
+    return list({one.seed: one for one in ordered}.values())
 
 
 def _averaged(several: Sequence[Experiment], image_set: str) -> pd.DataFrame:

@@ -169,7 +169,10 @@ class Batches:
             for true, other in zip(pictures, (pool.image, pool.image_pooled, pool.latent_mean), strict=True):
                 true[drawn] = other[own[own >= 0]]
         *image, previous_mean = pictures
-        means = previous_mean, torch.from_numpy(cache.latent_mean[self._first[rows]])
+        first_mean = torch.from_numpy(cache.latent_mean[self._first[rows]])
+        is_first = torch.from_numpy(self._first[rows] == previous)  # of a second step: both are one drawn image
+        first_mean[drawn & is_first] = previous_mean[drawn & is_first]
+        means = previous_mean, first_mean
         return StepEmbeddings(*sentences, *image, *(self._scaling.scale(mean.float()) for mean in means))
 
 

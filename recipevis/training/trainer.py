@@ -92,7 +92,7 @@ class Trainer:
         )
         self._micro_batch_size = _micro_batch_size(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
-        self._dropout = _asked_for(settings, denoiser.conditioner)
+        self._dropout = _effective_dropout(settings, denoiser.conditioner)
         self.batches, self.cycle, self._cycle_settings = batches, cycle, cycle_settings
         if settings.gradient_checkpointing:
             denoiser.unet.enable_gradient_checkpointing()
@@ -137,7 +137,7 @@ class Trainer:
             KeyboardInterrupt: Ctrl-C; a run on one process saves a checkpoint first.
         """
         self._accelerator.wait_for_everyone()  # until the main process holds the work folder
-        history = checkpoints.resume(self._accelerator, work)
+        history = checkpoints.resume(self._accelerator, self.denoiser, work)
         if history and self._ema:
             self._ema.to(self._accelerator.device)
         if history and self.writes:
@@ -176,7 +176,7 @@ class Trainer:
             "loss": float(history["loss"].tail(100).mean()) if len(history) else None,
             "validation_loss": float(history["validation_loss"].iloc[-1]) if len(history) else self.validation_loss(),
             "fuser_parameters": count_weights(self.denoiser.conditioner),
-            "unet_parameters": count_weights(self.denoiser.unet),
+            "unet_parameters": count_weights(self.denoiser.unet, trained=True),
         }
 
     def loaded(self, first: int, end: int) -> Iterator[list[tuple[Batch, Tensor | None]]]:
@@ -370,15 +370,13 @@ def prepare_unet(backbone: Backbone, conditioner: Conditioner, lora_rank: int | 
         lora_rank: of the adapters; None: none.
         seed: of the adapters' weights.
     """
-    channels = backbone.vae.config.latent_channels
-    if conditioner.input_channels(channels) > channels:
-        widen(backbone.unet, conditioner.input_channels(channels))
+    widen(backbone.unet, conditioner.input_channels(backbone.vae.config.latent_channels))
     if lora_rank:
         adapters.add(backbone.unet, lora_rank, seed)
 
 
-def _asked_for(settings: TrainConfig, conditioner: Conditioner) -> TrainConfig:
-    """The settings without the dropout that no guidance asks for.
+def _effective_dropout(settings: TrainConfig, conditioner: Conditioner) -> TrainConfig:
+    """The settings without the dropout that this model has no use for.
 
     A model that uses one condition only has nothing to drop but that one. It loses it in `dropout_both` of the samples,
     so that the prediction without any condition gets the same share of the training in every model.

@@ -33,8 +33,8 @@ def sampled(monkeypatch):
     """The arguments of each call of the sampler, which generates black images."""
     calls = []
 
-    def generate(sampler, keys, prompts, previous):
-        calls.append((sampler.guidance_scale, prompts, previous))
+    def generate(sampler, keys, prompts, previous, first):
+        calls.append((first, prompts, previous))
         return [np.zeros((256, 256, 3), np.uint8)] * len(keys)
 
     monkeypatch.setattr(Sampler, "generate", generate)
@@ -72,3 +72,6 @@ def test_the_recipes_follow_the_training_recipes(trained, tiny_backbone, sampled
     assert autoregressive[0][2] == teacher_forced[0][2] == [None]
     assert not autoregressive[1][2][0].any()
     assert np.array_equal(teacher_forced[1][2][0], rendering.picture(steps[0].done))
+    for given, first in ((autoregressive, np.zeros((256, 256, 3))), (teacher_forced, rendering.picture(steps[0].done))):
+        assert given[0][0] == [None]
+        assert all(np.array_equal(call[0][0], first) for call in given[1:])

@@ -5,6 +5,7 @@ import pandas as pd
 import pytest
 
 from recipevis.evaluation.rows import GROUPS, LINES, MODES
+from recipevis.randomness import numpy_generator
 from recipevis.table1.experiments import Experiment
 from recipevis.table1.rows import ROWS
 
@@ -40,7 +41,13 @@ def experiment(key, level, seed=0, **about):
     mean = {mode: {group: {"fid": {"mean": 9.0, "low": 1.0, "high": 12.0}} for group in GROUPS} for mode in MODES}
     result = {"experiment": described, "rows": {"model": entry, "mean_image": mean}}
     return Experiment(
-        row, seed, row.experiment(seed), "0" * 40, described, result, images(level, hash((key, seed)) % 99)
+        row,
+        seed,
+        row.experiment(seed),
+        "0" * 40,
+        described,
+        result,
+        images(level, numpy_generator(seed, key).integers(99)),
     )
 
 

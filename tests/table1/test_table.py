@@ -3,6 +3,7 @@
 import io
 import itertools
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -69,6 +70,13 @@ def test_every_chosen_row_is_there_also_without_an_experiment(made):
         assert there == {"untouched", "baseline", "concat"}
     assert shown.cells["text_pooling", "autoregressive", "all"]["psnr"] == dict.fromkeys(("mean", "low", "high"))
     assert not [line for line in build([made("concat")], chosen=rows.select(["concat"])).lines if line.is_missing]
+
+
+def test_the_untouched_backbone_is_sampled_as_in_the_paper(made):
+    """Rows with another scheduler have the backbone's images of that scheduler."""
+    other = replace(made("latent-dpm", 0), images=made("latent-dpm", 0).images.assign(psnr=-1.0))
+    for found in ([made("concat", 0), other], [other, made("concat", 0)]):
+        assert build(found).cells["untouched", "autoregressive", "all"]["psnr"]["mean"] > 0
 
 
 def test_untouched_needs_no_experiment_of_its_own(made):

@@ -28,8 +28,8 @@ def table(tmp_path_factory) -> pd.DataFrame:
             path = folder / f"{video}_{step:02d}.png"
             Image.fromarray(random.integers(0, 256, (32, 32, 3), dtype=np.uint8)).save(path)
             previous = str(folder / f"{video}_{step - 1:02d}.png") if step else ""
-            rows.append((subset, f"add {video} {step}", str(path), previous))
-    return pd.DataFrame(rows, columns=["subset", "sentence", "image", "previous_image"])
+            rows.append((subset, video, step, f"add {video} {step}", str(path), previous))
+    return pd.DataFrame(rows, columns=["subset", "video_id", "step", "sentence", "image", "previous_image"])
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,22 @@ def test_a_sample_is_given_the_drawn_image_and_only_the_previous_one(make, tmp_p
     assert (training.previous_image.iloc[draws.rows] != "").all()  # a first step's is blank in a rollout, too
     sentences = training.sentence.iloc[draws.rows].map(cache.sentence_rows)
     assert torch.equal(batch.embeddings.text, torch.from_numpy(cache.text_tokens[sentences.to_numpy()]))
+
+
+def test_the_drawn_first_image_is_the_first_latent_too(make, tmp_path):
+    """As in a rollout: before a second step, previous and first image are one drawn image; later, the true first."""
+    trainer, _ = make(own_previous=1.0, steps=4)
+    trainer.run(tmp_path / "work")
+    batches = trainer.batches["training"]
+    pool = batches.pools.at(3)
+    embeddings = batches.embeddings_of(rows := pool.rows.numpy(), 3)
+    true = batches.embeddings_of(rows, 0)  # nothing is drawn yet
+    second = torch.from_numpy(batches._previous[rows] == batches._first[rows])
+    assert second.any()
+    assert not second.all()
+    assert torch.equal(embeddings.first_latent[second], embeddings.latent[second])
+    assert torch.equal(embeddings.first_latent[~second], true.first_latent[~second])
+    assert not torch.equal(embeddings.latent, true.latent)
 
 
 def test_a_drawn_image_is_the_one_that_the_pipeline_draws(make, table, cache):

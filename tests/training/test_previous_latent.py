@@ -237,7 +237,8 @@ def test_adapters_are_all_that_is_trained_and_saved(make, tmp_path, tiny_backbon
     assert all("lora_" in name for name in trained)
     assert any(name.startswith("conv_in") for name in trained)  # where the previous latent enters
     before = weights_hash(Backbone(tiny_backbone).unet)
-    trainer.run(tmp_path / "work")
+    summary = trainer.summary(trainer.run(tmp_path / "work"))
+    assert summary["unet_parameters"] == sum(dict(backbone.unet.named_parameters())[name].numel() for name in trained)
     adapters.save(backbone.unet, tmp_path / "trained/lora")
     trainer.denoiser.conditioner.save_pretrained(tmp_path / "trained/conditioner")
     saved = load_file(tmp_path / "trained/lora" / adapters.FILE)

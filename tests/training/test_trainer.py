@@ -13,7 +13,7 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from benchmarks import random_embeddings
 from recipevis import images
@@ -514,6 +514,19 @@ def test_ctrl_c_saves_first_and_the_next_run_says_from_where_it_goes_on(make, tm
     resumed.run(tmp_path / "work")
     assert "step 3\n" in capfd.readouterr().out
     assert weights_hash(again) == weights_hash(undisturbed)
+
+
+def test_a_checkpoint_that_lacks_a_trained_weight_is_refused(make, tmp_path):
+    """As after a layer was renamed: the run would go on with a layer that has random weights."""
+    interrupt_after(3, begun := make(settings())[0])
+    with pytest.raises(KeyboardInterrupt):
+        begun.run(tmp_path / "work")
+    [saved] = (tmp_path / "work").glob("*/model.safetensors")
+    weights = load_file(saved)
+    name = next(name for name in weights if name.startswith("conditioner."))
+    save_file({key if key != name else "renamed": weight for key, weight in weights.items()}, saved)
+    with pytest.raises(InputError, match=name):
+        make(settings())[0].run(tmp_path / "work")
 
 
 def test_a_second_ctrl_c_does_not_wait():
