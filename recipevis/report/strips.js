@@ -1,7 +1,7 @@
 // Extras: sorting, filtering, enlarging. The page works without them.
-const tools = document.querySelector(".tools");
+const list = document.querySelector(".recipes"), recipes = list ? [...list.children] : [];
+const tools = document.querySelector(".arrange");
 if (tools) {
-  const list = document.querySelector(".recipes"), recipes = [...list.children];
   const arrange = () => {
     const score = tools.elements.score, name = score.value, type = tools.elements.type?.value;
     const sign = score.selectedOptions[0].dataset.sign * (tools.elements.order.value === "first" ? 1 : -1);
