@@ -17,6 +17,7 @@ def compare(
     recipes: Annotated[int, typer.Option(min=0, help="How many recipes to show: those that differ most.")] = 12,
 ) -> None:
     """Compare experiments on one page: parameters, scores with paired differences, the same recipes, a slider."""
+    print(f"compare: reading {', '.join(experiments)}", flush=True)  # the imports take seconds
     from recipevis.compare.experiments import read_all
     from recipevis.compare.page import page
     from recipevis.core import files
