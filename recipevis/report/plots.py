@@ -22,6 +22,7 @@ _GRID, _BARS = "#e7e4dc", "#d8d4c8"
 _STYLE = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so the bytes don't depend on the machine's fonts
     "font.size": 9,
+    "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -41,7 +42,7 @@ _STYLE = {
     "svg.hashsalt": "recipevis",  # equal inputs give equal bytes
 }
 # The page's names for these colours, so that a plot on it turns dark with the page.
-_ON_PAGE = {INK: "ink", MODEL: "model", SECOND: "second", FAINT: "soft", _GRID: "line", _BARS: "line"}
+_ON_PAGE = {INK: "ink", MODEL: "model", SECOND: "second", FAINT: "soft", _GRID: "line", _BARS: "baseline"}
 _ROUND = [1, 2, 5, 10]  # distances of ticks are multiples of these: 100 or 200 steps, never 60
 
 

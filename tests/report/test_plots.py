@@ -84,6 +84,7 @@ def test_plots_for_the_page_take_its_colours_and_name_their_parts_apart():
     for svg in svgs:
         xml.etree.ElementTree.fromstring(svg)
         assert not re.search(r"#[0-9a-f]{6}\b|https?:", svg), "a colour of its own stays light in the dark"
+        assert all("fill: var(--" in text for text in re.findall("<text[^>]*>", svg))
         assert set(re.findall(r'(?:url\(|href=")#([^")]+)', svg)) <= set(ids)
 
 
