@@ -22,7 +22,6 @@ _GRID, _BARS = "#e7e4dc", "#d8d4c8"
 _STYLE = {
     "font.family": "DejaVu Sans",  # ships with matplotlib, so the bytes don't depend on the machine's fonts
     "font.size": 9,
-    "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": INK,
     "axes.titlecolor": INK,
@@ -76,7 +75,7 @@ def training_curve(history: pd.DataFrame, path: Path) -> None:
 
 def training_svg(history: pd.DataFrame) -> str:
     """The plot of `training_curve` as an SVG element."""
-    return _svg("train", (6.0, 3.0), lambda axes: _losses(axes, history))
+    return _svg("train", (4.8, 2.8), lambda axes: _losses(axes, history))
 
 
 def _losses(axes: Axes, history: pd.DataFrame) -> None:
@@ -186,7 +185,7 @@ def _svg(name: str, inches: tuple[float, float], draw: Callable[[Axes], None]) -
         inches: width and height; the page scales it.
         draw: draws on the axes.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context({**_STYLE, "text.color": INK}):
         figure, drawn = Figure(figsize=inches, layout="constrained"), io.StringIO()
         draw(figure.subplots())
         figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
