@@ -11,7 +11,7 @@ import typer
 def compare(
     experiments: Annotated[
         list[str],
-        typer.Argument(metavar="EXP...", help="Experiments or revisions of git; `workspace`: what is there now."),
+        typer.Argument(metavar="EXP", help="Experiments or revisions of git; `workspace`: what is there now."),
     ],
     out: Annotated[Path, typer.Option(help="Where the page goes.")] = Path("compare.html"),
     recipes: Annotated[int, typer.Option(min=0, help="How many recipes to show: those that differ most.")] = 12,

@@ -16,6 +16,7 @@ from recipevis.evaluation.scores import Scores
 from recipevis.table1.experiments import commits, git
 
 WORKSPACE = "workspace"
+_OF_FRAMES = ("frames.pixels", "frames.resize")  # what the ground truth looks like
 
 
 @dataclass(frozen=True)
@@ -57,8 +58,12 @@ def read_all(names: Sequence[str]) -> list[Experiment]:
     for other in found[1:]:
         if other.result["experiment"]["data_hash"] != first.result["experiment"]["data_hash"]:
             raise InputError(
-                f"{other.name}: made from other videos than {first.name}, so their numbers don't compare; "
+                f"{other.name}: made from other videos than {first.name}, so their scores can't be compared; "
                 "run one of them again"
+            )
+        if other_frames := [key for key in _OF_FRAMES if other.parameters.get(key) != first.parameters.get(key)]:
+            raise InputError(
+                f"{other.name}: not the {' and '.join(other_frames)} of {first.name}, so they have other ground truths"
             )
         if not _scored(first) & _scored(other):
             raise InputError(f"{other.name}: no step is scored in both {first.name} and {other.name}")

@@ -22,6 +22,8 @@ _TITLES = {
 }
 _ORDERS = {"first": "largest difference first", "last": "smallest difference first"}
 _RESAMPLES = "evaluate.resamples"
+# Parameters that change who judges: a key or a group, and the scores that then don't compare.
+_JUDGES = {"backbone": "CLIP", "evaluate.encoder": "second encoder", "evaluate.image_encoder": "image encoder"}
 
 
 def page(found: Sequence[Experiment], count: int) -> str:
@@ -34,12 +36,13 @@ def page(found: Sequence[Experiment], count: int) -> str:
     Raises:
         InputError: an image is not there.
     """
-    recipes = _Recipes(found)
+    recipes, different = _Recipes(found), _different(found)
     return templates.render(
         _TEMPLATE,
         names=[one.name for one in found],
         models=[one.result["experiment"]["model"] for one in found],
-        parameters=_different(found),
+        parameters=different,
+        judges=[judge for key, judge in _JUDGES.items() if any(line["key"].startswith(key) for line in different)],
         sections=[_section(found, mode, group, title) for (mode, group), title in _TITLES.items()],
         recipes=[recipes.shown(video) for video in recipes.by_difference()[:count]],
         recipes_in_all=len(recipes.by_difference()),

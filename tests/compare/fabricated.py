@@ -38,7 +38,7 @@ def write(folder: Path, base: int, data_hash: str = "d") -> None:
             off = offset(mode, base, video)
             plain(folder / "samples" / mode / f"{sample}.png", level + off)
             about = {"picture": mode, "sample_id": sample, "video_id": f"v{video}", "step": step}
-            table.append(about | {"psnr": psnr(off), "clip_l2": float(off)})
+            table.append(about | {"psnr": psnr(off), "clip_l2": float(off**2)})
     pd.DataFrame(rows, columns=COLUMNS).to_csv(folder / "samples/samples.csv", index=False)
     scores = Scores(pd.DataFrame(table))
     scores.write(folder / "scores/model")

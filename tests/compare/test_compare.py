@@ -106,14 +106,14 @@ def test_scores_and_their_paired_differences(project):
     apart = np.array([psnr(3 + video) - psnr(5 + video) for video in range(VIDEOS)])
     half = t.ppf(0.975, VIDEOS - 1) * apart.std(ddof=1) / VIDEOS**0.5
     assert scores[3][1] == f"{apart.mean():+.2f} {apart.mean() - half:+.2f} to {apart.mean() + half:+.2f}"
-    assert scores[3][2].startswith("-2.00 "), "CLIP L2 is the offset"
+    assert scores[3][2].startswith("-22.00 "), "the mean of (3 + v)² - (5 + v)² for v from 0 to 3"
 
 
 def test_differences_are_coloured_by_their_interval_and_the_metrics_direction(project):
     source = page(read_all(["first", "better", "workspace"]), 0)
     states = re.findall(r'<td><span class="(\w*)">([+-][\d.]+)</span>', source)
-    assert {state for state, value in states if value == "-2.00"} == {"better"}
-    assert {state for state, value in states if value == "+4.00"} == {"worse"}
+    assert {state for state, value in states if value == "-22.00"} == {"better"}
+    assert {state for state, value in states if value == "+68.00"} == {"worse"}
     same = page([*read_all(["first", "better"])[:1]] * 2, 0)
     assert set(re.findall(r'<td><span class="(\w*)">', same)) == {""}
 
@@ -132,7 +132,7 @@ def test_the_same_recipes_stand_below_each_other_the_most_different_first(projec
     source = page(read_all(["first", "better"]), 4)
     ranges = [float(value) for value in re.findall(r'<section class="recipe"[^>]* data-psnr="([\d.]+)"', source)]
     assert ranges == pytest.approx([psnr(3 + video) - psnr(5 + video) for video in range(VIDEOS)], rel=1e-4)
-    assert f'<b data-psnr="{psnr(offset("autoregressive", 5, 0)):.2f} dB" data-clip_l2="5.00">' in source
+    assert f'<b data-psnr="{psnr(offset("autoregressive", 5, 0)):.2f} dB" data-clip_l2="25.00">' in source
 
 
 def test_the_page_needs_nothing_else_and_escapes(project):
@@ -165,6 +165,48 @@ def test_experiments_of_other_videos_are_refused_by_name(project):
     fabricated.write(project, 9, data_hash="other")
     with pytest.raises(InputError, match=r"workspace.*first"):
         read_all(["first", "better", "workspace"])
+
+
+def test_experiments_of_other_frames_are_refused_and_other_judges_are_named(project):
+    path = project / "params.yaml"
+    before = path.read_text()
+    path.write_text(before + "backbone: {source: hub}\n")
+    assert len(re.findall("<p><b>Scores by the CLIP ", page(read_all(["first", "workspace"]), 0))) == 1
+    assert "<p><b>Scores by" not in page(read_all(["first", "better"]), 0)
+    path.write_text(before + "frames: {pixels: 32}\n")
+    with pytest.raises(InputError, match=r"workspace.*frames\.pixels"):
+        read_all(["first", "workspace"])
+
+
+@pytest.mark.skipif(not shutil.which("chromium"), reason="needs Chromium")
+def test_the_scripts_sort_filter_and_fill_the_slider(project, tmp_path):
+    """In a browser, with what a reader chooses done by a script at the end of the page."""
+    chosen = {".arrange [name=score]": "clip_l2", ".arrange [name=type]": "<type 1>"}
+    chosen |= {".slider [name=recipe]": "1", ".slider [name=left]": "0"}
+    script = "".join(
+        f"{{ const e = document.querySelector({key!r}); e.value = {value!r};"
+        "e.dispatchEvent(new Event('change', {bubbles: true})); }"
+        for key, value in chosen.items()
+    )
+    path = tmp_path / "page.html"
+    source = page(read_all(["first", "better"]), VIDEOS).replace("</body>", f"<script>{script}</script></body>")
+    path.write_text(source, encoding="utf-8")
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", f"--user-data-dir={tmp_path / 'chromium'}"]
+    dom = subprocess.run([*command, "--dump-dom", path.as_uri()], check=True, capture_output=True, text=True).stdout
+    recipes = re.findall(r'<section class="recipe"([^>]*)>', dom)
+    ranges = [float(re.search(r'data-clip_l2="([\d.]+)"', one).group(1)) for one in recipes]
+    assert ranges == [28, 24, 20, 16], "by PSNR, it is the other way round"
+    is_shown = {(" hidden" not in one, "type 1" in one) for one in recipes}
+    assert is_shown == {(True, True), (False, False)}
+    pairs = re.findall(r'<div class="pair">(<img.*?)</div>', dom)
+    assert len(pairs) == STEPS
+    for step, pair in enumerate(pairs):
+        truth, better = (level(uri) for uri in re.findall(r'src="([^"]+)"', pair))
+        assert truth == pytest.approx(20 * 2 + step, abs=1)
+        assert better == pytest.approx(20 * 2 + step + 3 + 1, abs=1)
+    captions = re.findall(r'<b data-psnr="[^"]*" data-clip_l2="([^"]*)">([^<]*)</b>', dom)
+    assert captions
+    assert all(distance == text for distance, text in captions), "the chosen score"
 
 
 def test_outputs_that_are_not_in_the_cache_are_named_with_the_command_that_fetches_them(project):
