@@ -35,7 +35,8 @@ def main(config: Config) -> None:
         scored = model.joined(scores.Scores.read(REFERENCE))
         rows = summary.summarise(scored, resamples, seed)
         result = {"experiment": experiment, **summary.norms(truth, samples), "rows": rows}
-        files.write_json(work / "evaluation.json", result | {"margins": summary.margins(scored, resamples, seed)})
+        result |= {"recipes": summary.recipes(model), "margins": summary.margins(scored, resamples, seed)}
+        files.write_json(work / "evaluation.json", result)
         files.write_text(work / "images.csv", scored.table.to_csv(index=False, lineterminator="\n"))
         model.write(work / "model")
         for name in ("evaluation.json", "images.csv"):

@@ -28,9 +28,12 @@ def main(config: Config) -> None:
     history = thinned(pd.read_csv("models/trained/history.csv"))
     files.write_text(Path("plots/train.csv"), history.to_csv(index=False, lineterminator="\n"))
     plots.training_curve(history, PLOTS["train"])
-    plots.drift(pd.read_csv("plots/drift.csv"), PLOTS["drift"])
+    drift = pd.read_csv("plots/drift.csv")
+    plots.drift(drift, PLOTS["drift"])
     contact_sheet.write(Path("reports/contact_sheet.png"), samples, folder, strips)
-    page.write(Path("reports/index.html"), samples=samples, folder=folder, strips=strips, plots=PLOTS, **about)
+    about |= {"images": pd.read_csv("reports/images.csv", dtype={"sample_id": str, "video_id": str})}
+    about |= {"samples": samples, "folder": folder, "strips": strips, "history": history, "drift": drift}
+    page.write(Path("reports/index.html"), **about)
     scores, model = json.loads(Path("metrics.json").read_text(encoding="utf-8")), about["result"]["experiment"]["model"]
     scored_card.write(Path("reports/model_card.md"), Path("models/recipevis/README.md"), model, scores)
 

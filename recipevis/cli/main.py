@@ -6,6 +6,7 @@ import typer
 from typer.core import TyperGroup
 
 from recipevis import __version__, arithmetic
+from recipevis.cli.compare import compare
 from recipevis.cli.doctor import doctor
 from recipevis.cli.export import export
 from recipevis.cli.fusers import fusers
@@ -36,7 +37,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, fusers, doctor, export, score):
+for command in (generate, fusers, doctor, export, score, compare):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(queue)
 app.add_typer(table1, name="table1")

@@ -44,15 +44,21 @@ class Line:
 
 
 LINES = (
-    Line("model", AUTOREGRESSIVE, MODEL, "Autoregressive", "each step from the image generated for the step before"),
-    Line("model", TEACHER_FORCED, MODEL, "Teacher-forced", "each step from the ground truth of the step before"),
+    Line("model", AUTOREGRESSIVE, MODEL, "Generated", "each step from the image generated before it (autoregressive)"),
+    Line(
+        "model",
+        TEACHER_FORCED,
+        MODEL,
+        "Generated from ground truth",
+        "each step from the ground truth of the step before (teacher-forced)",
+    ),
     Line(WRONG_PREVIOUS, None, CONTROL, "Wrong previous image", "the model, from a frame of another recipe"),
     Line(NO_PREVIOUS, None, CONTROL, "No previous image", "the model, from the sentence alone"),
     Line(
         COPY_PREVIOUS,
         None,
         BASELINE,
-        "Previous image, copied",
+        "Copy of the previous image",
         "ground truth of the step before; blank at a first step",
     ),
     Line(MEAN_IMAGE, None, BASELINE, "Mean training image", "the same blur for every step"),

@@ -43,6 +43,22 @@ def _summary(scores: Scores, name: str, group: str, resamples: int, seed: int) -
     return {**means, **of_sets, **intervals.counts(table), "psnr_capped": capped}
 
 
+def recipes(scores: Scores) -> dict[str, dict[str, dict[str, float | None]]]:
+    """`recipes` of `evaluation.json`: the model's headline metrics as means over the images of each recipe.
+
+    `{video: {mode: {metric: mean}}}`; a mean is None where the metric is undefined for all images of the recipe.
+    """
+    names = [name for name in metrics.headline() if name in scores.table]
+    means = {mode: scores.table[scores.table.picture == mode].groupby("video_id")[names].mean() for mode in MODES}
+    return {
+        video: {
+            mode: {name: intervals.rounded(value) for name, value in of_mode.loc[video].items()}
+            for mode, of_mode in means.items()
+        }
+        for video in means[MODES[0]].index
+    }
+
+
 def margins(scores: Scores, resamples: int, seed: int) -> dict:
     """`margins` of `evaluation.json`: the model minus each other row on the same images, with its interval.
 

@@ -1,36 +1,34 @@
-"""The web page of an evaluation: one file that opens from disk, offline, with its images embedded.
+"""The web page of an evaluation: one file that opens from disk, offline, with its images embedded."""
 
-The template escapes whatever comes from outside: sentences, ids, reasons.
-"""
-
-import base64
-import io
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
 import pandas as pd
-from PIL import Image
+from markupsafe import Markup
 
 from recipevis.backbone.base import source_class
 from recipevis.core import files
 from recipevis.evaluation import metrics, rows
-from recipevis.report import contact_sheet
+from recipevis.report import contact_sheet, plots, strips, templates
 
 # The paper's Table 2.
 _TABLE_2 = {
     "training": {"recipe_types": 89, "videos": 1333, "steps": 10337},
     "validation": {"recipe_types": 89, "videos": 457, "steps": 3492},
 }
+_MODES = {line.mode: line.label.lower() for line in rows.LINES if line.mode}
 _GROUPS = {"all": "All steps", "after_first": "Steps after the first"}
-# What a strip shows, top to bottom: the row's label, the images' name, why an image is missing.
+# What a strip shows, top to bottom: the picture's name, why it is missing.
 _STRIP = {
-    contact_sheet.GROUND_TRUTH: ("ground truth", "ground truth", "no ground truth: not scored"),
-    rows.MODES[0]: ("autoregressive", "generated autoregressively", "not generated"),
-    rows.MODES[1]: ("teacher-forced", "generated, teacher-forced", "not generated: no ground truth"),
+    contact_sheet.GROUND_TRUTH: ("ground truth", "no ground truth: not scored"),
+    rows.MODES[0]: ("generated", "not generated"),
+    rows.MODES[1]: ("from ground truth", "not generated: no ground truth"),
 }
+_TEMPLATE = Path(__file__).with_name("page.html")
+_DRIFT_COLUMNS = ("", f"{rows.MODES[1]}_", "drift_")  # what stands before a metric's name in `drift.csv`
+_ORDERS = {"first": "worst first", "last": "best first"}
 
 
 def write(path: Path, **content: Any) -> None:
@@ -40,44 +38,45 @@ def write(path: Path, **content: Any) -> None:
 
 def page(
     result: Mapping[str, Any],
+    images: pd.DataFrame,
     samples: pd.DataFrame,
     folder: Path,
     strips: int,
     training: Mapping[str, Any],
     dataset: Mapping[str, Any],
     survivors: Mapping[str, Any],
-    plots: Mapping[str, Path],
+    history: pd.DataFrame,
+    drift: pd.DataFrame,
 ) -> str:
     """The page as HTML.
 
     Args:
         result: `reports/evaluation.json`.
+        images: `reports/images.csv`.
         samples: `samples/samples.csv`.
         folder: the folder of the generated images, with a folder per set.
-        strips: how many recipes to show.
+        strips: how many recipes to show: the median by PSNR, the best and the worst.
         training: `training.json`.
         dataset: `data/dataset.json`.
         survivors: `data/survivors.json`.
-        plots: the PNG files `train` and `drift`.
+        history: `plots/train.csv`.
+        drift: `plots/drift.csv`.
     """
     experiment = result["experiment"]
     headline = result["rows"]["model"][rows.MODES[0]]["all"]
     shown = [metric for metric in _by_importance() if metric.name in headline]
-    recipes = list(samples.groupby("video_id", sort=False))
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(
+    lead, listed = _chosen(result["recipes"], strips)
+    recipes = _Recipes(result["recipes"], images, samples, folder)
+    tiles = [_tile(result, metric) for metric in shown if metric.headline]
+    return templates.render(
+        _TEMPLATE,
         experiment=experiment,
         backbone={name.replace("_", " "): value for name, value in experiment["backbone"].items()},
         untrained=source_class(experiment["backbone"]["source"]).untrained,
         training=training,
         headline=headline,
-        tiles=[_tile(result, metric) for metric in shown if metric.headline],
+        tiles=tiles,
+        tile_columns=len(tiles) if len(tiles) <= 6 else math.ceil(len(tiles) / 2),
         groups=[_group(result, group, title, shown) for group, title in _GROUPS.items()],
         metrics=shown,
         norms=[
@@ -87,13 +86,53 @@ def page(
         ],
         cap=f"{metrics.PSNR_CAP:g}",
         capped=_capped(result["rows"]),
-        drifting=[metric.heading for metric in shown if metric.headline and metric.kind != "set"],
         subsets=[_subset(name, dataset[name], survivors[name]) for name in ("training", "validation")],
-        labels=[label for label, _, _ in _STRIP.values()],
-        recipes=[_recipe(video, steps, folder) for video, steps in recipes[:strips]],
-        recipes_in_all=len(recipes),
-        plots={name: _uri(path.read_bytes(), "png") for name, path in plots.items()},
+        lead=recipes.shown(lead) if lead else None,
+        recipes=[recipes.shown(video) for video in listed],
+        recipes_in_all=len(result["recipes"]),
+        choices=recipes.choices,
+        orders=_ORDERS,
+        training_plot=Markup(plots.training_svg(history)),
+        **_drift(drift),
     )
+
+
+def _chosen(recipes: Mapping[str, Any], count: int) -> tuple[str | None, list[str]]:
+    """The recipe with the median PSNR, and of the others the worst and the best, worst first."""
+    ordered = sorted(recipes, key=lambda video: recipes[video][rows.MODES[0]]["psnr"])
+    if not count or not ordered:
+        return None, []
+    lead = ordered.pop((len(ordered) - 1) // 2)
+    worst = ordered[: min(count - 1, len(ordered)) // 2]
+    best = ordered[len(worst) :][::-1][: count - 1 - len(worst)][::-1]
+    return lead, worst + best
+
+
+def _drift(table: pd.DataFrame) -> dict[str, Any]:
+    """The charts of the drift: those of the headline metrics, and the others."""
+    charts, images = plots.drift_svgs(table)
+    shown = [
+        {
+            "metric": chart.metric,
+            "means": Markup(chart.means),
+            "difference": Markup(chart.difference),
+            "values": [
+                _values(table[f"{before}{chart.metric.name}"]) for before in ("", f"{rows.MODES[1]}_", "drift_")
+            ],
+        }
+        for chart in charts
+    ]
+    return {
+        "drift": [
+            [chart for chart in shown if bool(chart["metric"].headline) == is_first] for is_first in (True, False)
+        ],
+        "drift_images": {"plot": Markup(images), "values": _values(table.images)},
+    }
+
+
+def _values(column: pd.Series) -> str:
+    """The values of a chart for those who can't see it."""
+    return ", ".join("undefined" if pd.isna(value) else f"{value:.4g}" for value in column)
 
 
 def _by_importance() -> list[metrics.Metric]:
@@ -148,7 +187,7 @@ def _margins(table: list, margins: Mapping, group: str, shown: list[metrics.Metr
                 entry = entries.get(metric.name, _UNDEFINED)
                 cell = _cell(entry, max(metric.digits, 2), None, sign="+")
                 cells.append(cell | {"state": _state(entry, metric)})
-            lines.append({"name": line.label, "mode": _STRIP[mode][0], "images": entries["images"], "cells": cells})
+            lines.append({"name": line.label, "mode": _MODES[mode], "images": entries["images"], "cells": cells})
     return lines
 
 
@@ -245,28 +284,52 @@ def _share(part: int, whole: int) -> str:
     return f"{100 * part / whole:.1f} %" if whole else ""
 
 
-def _recipe(video: str, steps: pd.DataFrame, folder: Path) -> dict:
-    shown = []
-    for step in steps.itertuples():
+class _Recipes:
+    """Recipes with their pictures and scores.
+
+    Args:
+        means: `recipes` of `evaluation.json`.
+        images, samples, folder: see `page`.
+    """
+
+    def __init__(self, means: Mapping[str, Any], images: pd.DataFrame, samples: pd.DataFrame, folder: Path):
+        self._means, self._folder = means, folder
+        self._names = strips.sorting_metrics(list(images))
+        self._scores = images.set_index(["picture", "sample_id"])[self._names]
+        self._steps = dict(list(samples.groupby("video_id", sort=False)))
+        self.choices = strips.choices(self._names)
+
+    def shown(self, video: str) -> strips.Recipe:
+        """One recipe, sorted by the means over its generated images."""
+        means = {name: self._means[video][rows.MODES[0]].get(name) for name in self._names}
+        scores = {name: value for name, value in means.items() if value is not None}
+        steps = self._steps[video]
+        return strips.Recipe(
+            contact_sheet.title(video, steps),
+            steps.recipe_type.iloc[0],
+            [strips.Step(step.step + 1, step.sentence, self._pictures(step)) for step in steps.itertuples()],
+            scores,
+            _texts(scores),
+            "mean of its generated images: ",
+        )
+
+    def _pictures(self, step: Any) -> Sequence[strips.Picture]:
         found = {contact_sheet.GROUND_TRUTH: Path(step.image) if step.image else None}
         for mode in rows.MODES:
-            file = folder / mode / f"{step.sample_id}.png"
+            file = self._folder / mode / f"{step.sample_id}.png"
             found[mode] = file if file.exists() else None
-        images = [
-            {"name": name, "missing": missing, "uri": _jpeg(found[key]) if found[key] else None}
-            for key, (_, name, missing) in _STRIP.items()
+        return [
+            strips.Picture(
+                name, strips.jpeg(file) if (file := found[key]) else None, missing, self._scores_of(key, step.sample_id)
+            )
+            for key, (name, missing) in _STRIP.items()
         ]
-        shown.append({"number": step.step + 1, "sentence": step.sentence, "images": images})
-    return {"title": contact_sheet.title(video, steps), "steps": shown}
+
+    def _scores_of(self, picture: str, sample: str) -> dict[str, str]:
+        if (picture, sample) not in self._scores.index:
+            return {}
+        return _texts(self._scores.loc[picture, sample].dropna())
 
 
-def _jpeg(path: Path) -> str:
-    """An image as a JPEG data URI: PNGs would make the page ten times as large."""
-    encoded = io.BytesIO()
-    with Image.open(path) as image:
-        image.convert("RGB").save(encoded, format="jpeg", quality=85)
-    return _uri(encoded.getvalue(), "jpeg")
-
-
-def _uri(content: bytes, kind: str) -> str:
-    return f"data:image/{kind};base64,{base64.b64encode(content).decode()}"
+def _texts(scores: Mapping[str, float]) -> dict[str, str]:
+    return {name: strips.text(name, value) for name, value in scores.items()}

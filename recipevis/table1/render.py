@@ -4,10 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import jinja2
-
 from recipevis.evaluation import metrics, significance
-from recipevis.evaluation.rows import GROUPS, MEAN_IMAGE, MODES
+from recipevis.evaluation.rows import GROUPS, MODES
+from recipevis.report import templates
 from recipevis.table1 import rows
 from recipevis.table1.table import Comparison, Line, Table
 
@@ -24,6 +23,7 @@ MAIN = (
     "image_encoder_cosine",
     "step_faithfulness",
 )
+_PAGE = Path(__file__).with_name("page.html")
 _MODES = {MODES[0]: "autoregressive", MODES[1]: "teacher-forced"}
 _GROUPS = {"all": "all steps", "after_first": "steps after the first"}
 _KINDS = {
@@ -331,11 +331,4 @@ def _escape(text: str) -> str:
 
 def page(table: Table) -> str:
     """The table as a page that opens from disk."""
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return environment.get_template("page.html").render(**view(table), mean_image=MEAN_IMAGE, about_movement=_MOVEMENT)
+    return templates.render(_PAGE, **view(table), about_movement=_MOVEMENT)

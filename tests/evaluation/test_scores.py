@@ -115,6 +115,18 @@ def test_headline_and_drift(scored):
     assert drift.drift_psnr_low.isna().tolist() == [False, False, True]  # one video has a third step
 
 
+def test_means_of_recipes(scored):
+    means = summary.recipes(scored)
+    table = scored.table[scored.table.picture == "teacher_forced"]
+    assert list(means) == ["v0", "v1", "v2"]
+    for video, of_video in means.items():
+        assert list(of_video) == ["autoregressive", "teacher_forced"]
+        psnr = [row.psnr for row in table.itertuples() if row.video_id == video]
+        assert of_video["teacher_forced"]["psnr"] == pytest.approx(sum(psnr) / len(psnr), rel=1e-4)
+    assert means["v1"]["autoregressive"]["psnr"] == pytest.approx(psnr_of(5), rel=1e-4)
+    json.dumps(means, allow_nan=False)
+
+
 def test_norms_are_those_of_the_scored_frames(generated):
     samples = read_samples(generated / "samples.csv")
     training = pd.DataFrame({"recipe_type": ["a"], "sentence": ["chop"]})

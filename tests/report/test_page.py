@@ -9,6 +9,7 @@ from PIL import Image
 
 from recipevis.evaluation.rows import GROUPS, LINES, MODES
 from recipevis.report import page as page_module
+from tests.report.test_plots import drifting, history
 
 NASTY = "<script>alert(\"x\")</script> & 'more'"
 
@@ -49,6 +50,10 @@ def inputs(tmp_path):
     }
     margins |= {row: rows[row] for row in ("no_previous", "untouched_native")}
     rows["vae_round_trip"]["autoregressive"]["all"]["psnr_capped"] = 4
+    recipes = {
+        video: {mode: {"psnr": psnr, "clip_l2": 30 - psnr} for mode in MODES}
+        for video, psnr in (("a", 21.5), ("b", 19.0))
+    }
     experiment = {
         "model": "concat",
         "fuser": "concat",
@@ -68,14 +73,19 @@ def inputs(tmp_path):
         image = str(folder / "true" / f"{sample}.png") if scored else ""
         table.append([sample, "113", video, step, f"stir {NASTY}", image, "", scored])
     columns = ["sample_id", "recipe_type", "video_id", "step", "sentence", "image", "previous_image", "scored"]
-    Image.new("RGB", (32, 20)).save(tmp_path / "curve.png")
+    scored = [
+        {"picture": mode, "sample_id": sample, "video_id": sample[0], "step": 0, "clip_l2": 1.23, "psnr": psnr}
+        for mode in MODES
+        for sample, psnr in (("a_00", 21.5), ("b_00", 19.0))
+    ]
     counts = {"videos": 1333, "videos_with_frames": 24, "steps": 10337, "triplets": 181, "dropped": {NASTY: 7}}
     counts["recipe_types"] = {
         NASTY: {"videos": 1333, "videos_with_frames": 24, "steps": 10337, "triplets": 181},
         "113": {"videos": 4_321, "videos_with_frames": 0, "steps": 20, "triplets": 0},
     }
     return {
-        "result": {"experiment": experiment, "clip_norm": 27.123, "rows": rows, "margins": margins},
+        "result": {"experiment": experiment, "clip_norm": 27.123, "rows": rows, "margins": margins, "recipes": recipes},
+        "images": pd.DataFrame(scored),
         "samples": pd.DataFrame(table, columns=columns),
         "folder": folder,
         "strips": 12,
@@ -88,7 +98,8 @@ def inputs(tmp_path):
         },
         "dataset": {name: {"recipe_types": 89} for name in ("training", "validation")},
         "survivors": {"training": counts, "validation": {**counts, "dropped": {}}, "hash": "ab12" * 16},
-        "plots": {"train": tmp_path / "curve.png", "drift": tmp_path / "curve.png"},
+        "history": history(20),
+        "drift": drifting(3),
     }
 
 
@@ -97,7 +108,7 @@ class Page(html.parser.HTMLParser):
 
     def __init__(self, text):
         super().__init__()
-        self.tags, self.loads, self.alts, self.texts, self.open = [], [], [], [], []
+        self.tags, self.loads, self.alts, self.texts, self.open, self.ids, self.classes = [], [], [], [], [], [], []
         self.feed(text)
 
     def handle_starttag(self, tag, attributes):
@@ -107,13 +118,15 @@ class Page(html.parser.HTMLParser):
         self.loads += [attributes[name] for name in ("src", "href", "srcset", "data") if name in attributes]
         self.alts += [attributes["alt"]] if "alt" in attributes else []
         assert not [name for name in attributes if name.startswith("on")]
+        self.ids += [attributes["id"]] if "id" in attributes else []
+        self.classes += [attributes.get("class")]
 
     def handle_endtag(self, tag):
         while self.open and self.open.pop() != tag:
             pass
 
     def handle_data(self, data):
-        if "style" not in self.open:
+        if not {"style", "script", "text"} & set(self.open):  # `text`: a label in a plot
             self.texts.append(data)
 
     @property
@@ -124,31 +137,35 @@ class Page(html.parser.HTMLParser):
 def test_the_page_needs_nothing_else(inputs):
     source = page_module.page(**inputs)
     page = Page(source)
-    assert page.loads
-    assert all(load.startswith("data:image/") for load in page.loads)
-    assert not re.search(r"https?:|@import|url\(", source)
+    assert len(page.ids) == len(set(page.ids))
+    links = [load[1:] for load in page.loads if load.startswith("#")]
+    assert links
+    assert set(links) <= set(page.ids)
+    assert all(load.startswith("data:image/") for load in page.loads if load[0] != "#")
+    assert not re.search(r"https?:|@import|url\((?!#)", source)
 
 
 def test_what_is_shown_is_escaped(inputs):
     source = page_module.page(**inputs)
     page = Page(source)
-    assert "script" not in page.tags
-    assert "<script" not in source
-    assert page.text.count("<script>alert") == 4 + 1 + 1 + 2  # sentences, the backbone's id, the reason, two types
+    assert page.tags.count("script") == source.count("<script") == 1, "ours"
+    assert NASTY not in source
+    assert page.text.count("<script>alert") == 4 + 1 + 1 + 2  # sentences, the backbone's id, the reason, types
     assert sum("<script>alert" in alt for alt in page.alts) == 8  # four steps of three images, four missing
 
 
 def test_images_have_a_text_and_missing_ones_a_reason(inputs):
     source = page_module.page(**inputs)
     page = Page(source)
-    assert page.tags.count("img") == len(page.alts) == 2 + 8
+    assert page.tags.count("img") == len(page.alts) == 8
     assert all(page.alts)
     assert len(re.findall(r'<span class="none">[^<]+</span>', source)) == 2 * 2  # ground truth and teacher-forced
 
 
 def test_every_row_shows_its_numbers(inputs):
     text = Page(page_module.page(**inputs)).text
-    assert text.count("PSNR, dB") == 1 + 2 + 2 + 1  # tile, two tables and their differences, the explanation
+    # A tile, two tables and their differences, the explanation, two charts, a choice of the list.
+    assert text.count("PSNR, dB") == 1 + 2 + 2 + 1 + 2 + 1
     for line in LINES:
         assert text.count(line.description) == (0 if line.row in ("no_previous", "untouched_native") else 2 * 2)
     assert "vae round trip 4 of 6" in text
@@ -221,7 +238,31 @@ def test_a_second_encoder_has_its_columns(inputs):
 
 def test_strips_can_be_limited_or_left_out(inputs):
     for strips in (0, 1, 2):
-        assert page_module.page(**inputs | {"strips": strips}).count('<section class="recipe">') == strips
+        assert Page(page_module.page(**inputs | {"strips": strips})).classes.count("recipe") == strips
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (0, (None, [])),
+        (1, ("c", [])),
+        (3, ("c", ["d", "b"])),
+        (4, ("c", ["d", "a", "b"])),
+        (12, ("c", ["d", "e", "a", "b"])),
+    ],
+)
+def test_the_median_the_worst_and_the_best_recipes_are_shown(count, expected):
+    psnr = {"a": 23, "b": 24, "c": 22, "d": 20, "e": 21}
+    assert page_module._chosen({video: {MODES[0]: {"psnr": psnr[video]}} for video in psnr}, count) == expected
+
+
+def test_pictures_and_recipes_have_their_scores(inputs):
+    source = page_module.page(**inputs)
+    assert source.count('<b data-psnr="21.50 dB" data-clip_l2="1.23">21.50 dB</b>') == 2  # both modes
+    assert source.count('<b data-psnr="19.00 dB"') == 2
+    assert re.findall(
+        r'<section class="recipe" data-type="113" data-psnr="([\d.]+)" data-clip_l2="([\d.]+)"', source
+    ) == [("21.5", "8.5")], "the median, at the top, is not in the list"
 
 
 def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
@@ -232,9 +273,9 @@ def test_the_same_inputs_give_the_same_bytes(inputs, tmp_path):
 
 def test_images_on_the_page_are_those_of_the_folder(inputs):
     page = Page(page_module.page(**inputs))
-    images = [Image.open(io.BytesIO(base64.b64decode(load.split(",")[1]))) for load in page.loads]
+    images = [Image.open(io.BytesIO(base64.b64decode(load.split(",")[1]))) for load in page.loads if load[0] != "#"]
     strip = [image.getpixel((8, 8)) for image in images if image.size == (16, 16)]
-    expected = [(250, 0, 0)] * 3 + [(250, 50, 0), (250, 100, 0)] + [(250, 0, 0)] * 3
+    expected = [(250, 0, 0)] * 6 + [(250, 50, 0), (250, 100, 0)]  # b is the median and comes first
     assert all(
         abs(a - b) < 12 for got, want in zip(strip, expected, strict=True) for a, b in zip(got, want, strict=True)
     )

@@ -1,3 +1,6 @@
+import re
+import xml.etree.ElementTree
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -72,9 +75,34 @@ def test_drift(tmp_path, steps):
     assert ink(path, plots.SECOND) > 0
 
 
+def test_plots_for_the_page_take_its_colours_and_name_their_parts_apart():
+    charts, images = plots.drift_svgs(drifting(4))
+    svgs = [images, plots.training_svg(history(30)), *(svg for one in charts for svg in (one.means, one.difference))]
+    assert [one.metric.name for one in charts] == ["clip_l2", "clip_cosine", "psnr", "ssim"]
+    ids = [name for svg in svgs for name in re.findall(r' id="([^"]+)"', svg)]
+    assert len(ids) == len(set(ids))
+    for svg in svgs:
+        xml.etree.ElementTree.fromstring(svg)
+        assert not re.search(r"#[0-9a-f]{6}\b|https?:", svg), "a colour of its own stays light in the dark"
+        assert all("fill: var(--" in text for text in re.findall("<text[^>]*>", svg))
+        assert set(re.findall(r'(?:url\(|href=")#([^")]+)', svg)) <= set(ids)
+
+
+def test_points_of_a_plot_for_the_page_lie_in_the_order_of_their_values():
+    table = drifting(4)
+    [psnr] = [one for one in plots.drift_svgs(table)[0] if one.metric.name == "psnr"]
+    line = re.search(r'd="(M [^"]*)" clip-path[^>]*stroke: var\(--model\)', psnr.means).group(1)
+    heights = [float(y) for y in re.findall(r"[ML] [\d.]+ ([\d.]+)", line)]
+    gaps = np.diff(heights)
+    assert len(heights) == 4
+    np.testing.assert_allclose(gaps, gaps[0], rtol=1e-3)  # the values grow by equal steps
+    assert gaps[0] < 0, "up on the page"
+
+
 def test_the_same_numbers_give_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         plots.drift(drifting(5), tmp_path / f"{name}.png")
         plots.training_curve(history(50), tmp_path / f"{name}_train.png")
     assert (tmp_path / "a.png").read_bytes() == (tmp_path / "b.png").read_bytes()
+    assert plots.drift_svgs(drifting(5)) == plots.drift_svgs(drifting(5))
     assert (tmp_path / "a_train.png").read_bytes() == (tmp_path / "b_train.png").read_bytes()
