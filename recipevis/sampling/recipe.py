@@ -7,10 +7,11 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from recipevis import images
 from recipevis.errors import ParameterError
+from recipevis.sampling import photo
 from recipevis.sampling.pipeline import InputImage, RecipePipeline
 from recipevis.sampling.rollout import Sampler, generate_recipe
 
@@ -95,16 +96,8 @@ def draw_recipes(
 
 
 def as_photo(image: InputImage) -> np.ndarray:
-    """A photo as uint8 RGB [h, w, 3]: turned as its EXIF data say, what is transparent is white, 16 bits become 8."""
-    if not isinstance(image, Image.Image):
-        return images.as_uint8(image)
-    image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I"):  # 16 bits; Pillow would clip them
-        image = Image.fromarray((np.asarray(image).clip(0, 65_535) // 257).astype(np.uint8))
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
-    return np.array(image.convert("RGB"))
+    """A photo as uint8 RGB [h, w, 3]; a PIL image is made upright, see `photo.upright`."""
+    return photo.upright(image) if isinstance(image, Image.Image) else images.as_uint8(image)
 
 
 def _checked(prompts: Sequence[str]) -> list[str]:
