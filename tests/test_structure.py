@@ -236,7 +236,7 @@ def test_data_deps_are_made_by_other_stages(stage):
 
 
 def test_files_that_code_reads_are_deps():
-    """Page templates, networks, configurations."""
+    """Page templates, networks, configurations; not those of what only people call."""
     deps = {dep for stage in STAGES.values() for dep in stage["deps"]}
     for path in (ROOT / "recipevis").rglob("*"):
         name = path.relative_to(ROOT).as_posix()
