@@ -1,18 +1,19 @@
-"""A recipe's steps as one captioned image."""
+"""A recipe's steps as one captioned image, several drawings of it below each other, or one slide a step."""
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
-from PIL import Image, ImageDraw
+from PIL import Image, ImageDraw, ImageFont
 
 from recipevis.cli.fonts import CaptionFont
 from recipevis.errors import InputError
-from recipevis.report.text import ACCENT, INK, LINE, PAPER, font, wrap
+from recipevis.report.text import ACCENT, FAINT, INK, LINE, PAPER, font, wrap
 
 _LONGEST_SIDE = 65_500  # pixels; of a JPEG, and many programs show no longer PNG either
 _LONGEST_CAPTION = 1_000_000  # characters; Pillow measures no longer text
+_SLIDE = 384  # pixels; smaller images are enlarged on a slide, so that its text is sharp
 _MOST_PIXELS = 2 * Image.MAX_IMAGE_PIXELS  # Pillow opens no larger picture
 
 Box = tuple[int, int, int, int]  # left, top, right, bottom in pixels; right and bottom are outside
@@ -50,17 +51,128 @@ def compose(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> Image.Im
     """
     height, width = pictures[0].shape[:2]
     layout = arrange(captions, width, height)
-    canvas = Image.new("RGB", (layout.width, layout.height), PAPER)
-    pen = ImageDraw.Draw(canvas)
-    regular, bold = CaptionFont(layout.text_pixels, captions), font(layout.text_pixels, bold=True)
+    canvas, fonts = Image.new("RGB", (layout.width, layout.height), PAPER), _fonts(layout, captions)
     for index, (picture, cell) in enumerate(zip(pictures, layout.cells, strict=True), start=1):
-        canvas.paste(Image.fromarray(picture), cell.picture[:2])
-        left, top, right, bottom = cell.picture
-        pen.rectangle((left - 1, top - 1, right, bottom), outline=LINE)
-        pen.text(cell.number[:2], str(index), ACCENT, bold)
-        for line, box in zip(cell.lines, cell.boxes, strict=True):
-            regular.draw(pen, box[:2], line, INK)
+        _paste(canvas, picture, cell.picture[:2])
+        _write(canvas, index, cell, *fonts)
     return canvas
+
+
+def contact_sheet(
+    variants: Sequence[Sequence[np.ndarray]], captions: Sequence[str], labels: Sequence[str]
+) -> Image.Image:
+    """Lay out several drawings of a recipe, a row each, with the captions below the last row.
+
+    Args:
+        variants: the images of each drawing, uint8 RGB [h, w, 3], all of one shape.
+        captions: a sentence per step.
+        labels: what stands before each row.
+
+    Raises:
+        InputError: the picture would be too large, see `arrange_sheet`.
+    """
+    height, width = variants[0][0].shape[:2]
+    layout = arrange_sheet(captions, width, height, len(variants))
+    small = font(layout.text_pixels)
+    gap, margin = layout.text_pixels // 2, 2 * layout.text_pixels
+    left = math.ceil(max(map(small.getlength, labels))) + gap
+    down = (len(variants) - 1) * (height + gap)
+    canvas = Image.new("RGB", (layout.width + left, layout.height), PAPER)
+    pen, fonts = ImageDraw.Draw(canvas), _fonts(layout, captions)
+    for row, (label, pictures) in enumerate(zip(labels, variants, strict=True)):
+        top = row * (height + gap)
+        pen.text((margin, margin + top + height // 2), label, FAINT, small, anchor="lm")
+        for picture, cell in zip(pictures, layout.cells, strict=True):
+            _paste(canvas, picture, (cell.picture[0] + left, cell.picture[1] + top))
+    for index, cell in enumerate(layout.cells, start=1):
+        _write(canvas, index, cell, *fonts, (left, down))
+    return canvas
+
+
+def slides(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> list[Image.Image]:
+    """One slide a step, each image above its caption; all of one even width and height.
+
+    Args:
+        pictures: one or more images of one shape, uint8 RGB [h, w, 3].
+        captions: a sentence per image.
+
+    Raises:
+        InputError: a caption is too long.
+    """
+    scale = math.ceil(_SLIDE / pictures[0].shape[1])
+    height, width = (side * scale for side in pictures[0].shape[:2])
+    layout = _one_strip(captions, width, height, columns=1)
+    margin = 2 * layout.text_pixels
+    most = max(cell.boxes[-1][3] - cell.picture[1] for cell in layout.cells)
+    size = [side + side % 2 for side in (layout.width, most + 2 * margin)]
+    if not _fits(*size):
+        raise InputError(f"a slide would have {size[0]:,} x {size[1]:,} pixels: give a recipe with shorter steps")
+    made, fonts = [], _fonts(layout, captions)
+    for index, (picture, cell) in enumerate(zip(pictures, layout.cells, strict=True), start=1):
+        canvas, up = Image.new("RGB", size, PAPER), margin - cell.picture[1]
+        large = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.LANCZOS))
+        _paste(canvas, large, (cell.picture[0], margin))
+        _write(canvas, index, cell, *fonts, (0, up))
+        made.append(canvas)
+    return made
+
+
+def _fonts(layout: Layout, captions: Sequence[str]) -> tuple[CaptionFont, ImageFont.FreeTypeFont]:
+    """The fonts of captions and of numbers."""
+    return CaptionFont(layout.text_pixels, captions), font(layout.text_pixels, bold=True)
+
+
+def _paste(canvas: Image.Image, picture: np.ndarray, corner: tuple[int, int]) -> None:
+    """An image with a thin frame; `corner` is its left and top."""
+    left, top = corner
+    height, width = picture.shape[:2]
+    canvas.paste(Image.fromarray(picture), corner)
+    ImageDraw.Draw(canvas).rectangle((left - 1, top - 1, left + width, top + height), outline=LINE)
+
+
+def _write(
+    canvas: Image.Image,
+    number: int,
+    cell: Cell,
+    regular: CaptionFont,
+    bold: ImageFont.FreeTypeFont,
+    shift: tuple[int, int] = (0, 0),
+) -> None:
+    """The number and the caption of a step, moved by `shift` from the cell's place."""
+    pen, (right, down) = ImageDraw.Draw(canvas), shift
+    pen.text((cell.number[0] + right, cell.number[1] + down), str(number), ACCENT, bold)
+    for line, box in zip(cell.lines, cell.boxes, strict=True):
+        regular.draw(pen, (box[0] + right, box[1] + down), line, INK)
+
+
+def arrange_sheet(captions: Sequence[str], width: int, height: int, rows: int) -> Layout:
+    """The places of a contact sheet: of its first row and, `rows - 1` rows too high, of the captions.
+
+    Arguments and errors as for `arrange`; `rows` is the number of drawings. The height is that of the whole sheet.
+    """
+    layout = _one_strip(captions, width, height, columns=len(captions))
+    size = layout.width, layout.height + (rows - 1) * (height + layout.text_pixels // 2)
+    if not _fits(*size):
+        raise InputError(
+            f"the contact sheet would have {size[0]:,} x {size[1]:,} pixels: ask for fewer --variants, or give a "
+            "recipe with fewer or shorter steps"
+        )
+    return replace(layout, height=size[1])
+
+
+def _one_strip(captions: Sequence[str], width: int, height: int, columns: int) -> Layout:
+    """All steps in a row or in a column."""
+    _check_lengths(captions)
+    column = max(width, 160)
+    text_pixels = max(12, round(column / 16))
+    return _layout(captions, width, height, text_pixels, CaptionFont(text_pixels, captions), column, columns)
+
+
+def _check_lengths(captions: Sequence[str]) -> None:
+    for number, caption in enumerate(captions, start=1):
+        if len(caption) > _LONGEST_CAPTION:
+            most = f"a storyboard takes {_LONGEST_CAPTION:,}"
+            raise InputError(f"step {number} has {len(caption):,} characters, {most}: split it into steps")
 
 
 def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
@@ -81,10 +193,7 @@ def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
     count, column = len(captions), max(width, 160)
     text_pixels = max(12, round(column / 16))
     regular = CaptionFont(text_pixels, captions)
-    for number, caption in enumerate(captions, start=1):
-        if len(caption) > _LONGEST_CAPTION:
-            most = f"a storyboard takes {_LONGEST_CAPTION:,}"
-            raise InputError(f"step {number} has {len(caption):,} characters, {most}: split it into steps")
+    _check_lengths(captions)
     lengths = [regular.getlength(" ".join(caption.split())) for caption in captions]
     columns, widest = count if count <= 5 else math.ceil(math.sqrt(count * 1.6)), column
     while True:

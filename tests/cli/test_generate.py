@@ -1,5 +1,7 @@
 """`recipevis generate`: a recipe file in, a storyboard out; bad input is refused in one line before anything runs."""
 
+import base64
+import io
 import json
 import os
 import shutil
@@ -13,6 +15,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from recipevis.cli.main import app
+from recipevis.cli.recipe.file import read_recipe
+from recipevis.data import ffmpeg
 from recipevis.errors import InputError
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
@@ -36,7 +40,7 @@ def call(tmp_path, monkeypatch):
         asked["device"] = str(device)
         return PIPELINE
 
-    def generate_recipe(sampler, sentences):
+    def generate_recipe(sampler, sentences, first_image=None, kept=()):
         asked.update(sampler=sampler, sentences=sentences)
         for number in range(len(sentences)):
             yield np.full((64, 64, 3), 60 * number, np.uint8)
@@ -159,7 +163,7 @@ def test_what_the_model_does_not_read_is_shown(call, tmp_path, root):
 def test_each_step_is_saved_as_soon_as_it_is_drawn(call, tmp_path, monkeypatch):
     seen = []
 
-    def generate_recipe(sampler, sentences):
+    def generate_recipe(sampler, sentences, first_image=None, kept=()):
         for number in range(len(sentences)):
             seen.append(sorted(path.name for path in tmp_path.glob("new/steps/*")))
             yield np.full((64, 64, 3), number, np.uint8)
@@ -179,7 +183,7 @@ def test_each_step_is_saved_as_soon_as_it_is_drawn(call, tmp_path, monkeypatch):
 def stopped(by):
     """A stand-in for `generate_recipe` that ends in an exception after two pictures."""
 
-    def generate_recipe(sampler, sentences):
+    def generate_recipe(sampler, sentences, first_image=None, kept=()):
         for number in range(2):
             yield np.full((64, 64, 3), 60 * number, np.uint8)
         raise by
@@ -231,7 +235,7 @@ def test_no_temporary_folder_is_left(call, tmp_path, monkeypatch):
     before = set(tmp_path.iterdir())
     assert call("recipe.txt", "--model", "model")[0].exit_code == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / "storyboard.png"}
-    monkeypatch.setattr(rollout, "generate_recipe", lambda sampler, sentences: iter(()).__next__())
+    monkeypatch.setattr(rollout, "generate_recipe", lambda *given: iter(()).__next__())
     call("recipe.txt", "--model", "model")
     assert set(tmp_path.iterdir()) - before == {tmp_path / "storyboard.png"}
 
@@ -300,3 +304,121 @@ def test_a_folder_that_is_no_model_is_refused(model, tmp_path):
         line = refused(CliRunner().invoke(app, ["generate", *map(str, arguments)]))
         assert line.startswith(f"generate: {folder}: ")
     assert not (tmp_path / "board.png").exists()
+
+
+def drawing(variant):
+    """A stand-in for `generate_recipe` whose pictures have the colours of `variant(sampler, step)`; it remembers."""
+    asked = []
+
+    def generate_recipe(sampler, sentences, first_image=None, kept=()):
+        asked.append((sampler, list(sentences), first_image, list(kept)))
+        for step in range(len(kept), len(sentences)):
+            yield np.full((64, 64, 3), variant(sampler, step), np.uint8)
+
+    return generate_recipe, asked
+
+
+def test_the_ending_chooses_what_is_written(call, tmp_path):
+    sentences = ["melt the butter", "fry an egg, slowly"]
+    for ending in ("png", "jpg", "webp", "gif", "mp4", "html", "json"):
+        result, _ = call("recipe.txt", "--model", "model", "--out", f"board.{ending}")
+        assert result.exit_code == 0, result.output
+    for ending in ("png", "jpg", "webp"):
+        with Image.open(tmp_path / f"board.{ending}") as board:
+            assert board.format == {"jpg": "JPEG"}.get(ending, ending.upper())
+    with Image.open(tmp_path / "board.gif") as film:
+        assert (film.n_frames, film.info["duration"]) == (2, 1000)
+    times, frames = ffmpeg.read(tmp_path / "board.mp4")
+    assert len(frames) * (times[1] - times[0]) == pytest.approx(2)  # seconds
+    assert frames[0].shape[0] % 2 == frames[0].shape[1] % 2 == 0
+    assert read_recipe(tmp_path / "board.json") == sentences
+    recipe = json.loads((tmp_path / "board.json").read_text())
+    assert recipe["name"] == "Recipe"
+    for step, colour in zip(recipe["recipeInstructions"], (0, 60), strict=True):
+        kind, _, data = step["image"].partition(",")
+        assert kind == "data:image/jpeg;base64"
+        with Image.open(io.BytesIO(base64.b64decode(data))) as image:
+            assert abs(np.asarray(image, int) - colour).max() < 4
+    page = (tmp_path / "board.html").read_text()
+    assert page.count('<img src="data:image/jpeg') == 2
+    assert all(sentence in page for sentence in sentences)
+    assert "http" not in page  # self-contained
+
+
+def test_a_page_escapes_sentences(call, tmp_path):
+    (tmp_path / "recipe.json").write_text(
+        json.dumps({"@type": "Recipe", "recipeInstructions": ["heat to > 100 & stir", "eat &lt; 3"]})
+    )
+    assert call("recipe.json", "--model", "model", "--out", "board.html")[0].exit_code == 0
+    assert "heat to &gt; 100 &amp; stir" in (tmp_path / "board.html").read_text()
+
+
+def test_a_photo_is_the_image_before_the_first_step(call, tmp_path, monkeypatch):
+    stand_in, asked = drawing(lambda sampler, step: step)
+    monkeypatch.setattr(rollout, "generate_recipe", stand_in)
+    exif = Image.Exif()
+    exif[0x0112] = 8  # to be turned anticlockwise
+    Image.new("L", (300, 100), 200).save(tmp_path / "photo.jpg", exif=exif)
+    result, _ = call("recipe.txt", "--model", "model", "--first-image", "photo.jpg")
+    assert result.exit_code == 0, result.output
+    assert asked[0][2].shape == (300, 100, 3)
+    whole = (tmp_path / "photo.jpg").read_bytes()
+    (tmp_path / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    (tmp_path / "text.jpg").write_text("no picture")
+    for name in ("absent.jpg", "cut.jpg", "text.jpg", "model"):
+        assert refused(call("recipe.txt", "--model", "model", "--first-image", name)[0]).startswith(
+            f"generate: {name}:"
+        )
+    assert len(asked) == 1
+
+
+def test_variants_are_rows_and_each_has_its_own_noise(call, tmp_path, monkeypatch):
+    stand_in, asked = drawing(lambda sampler, step: 10 * sampler[1] + step)
+    monkeypatch.setattr(rollout, "generate_recipe", stand_in)
+    options = ("--model", "model", "--seed", 4, "--steps-dir", "steps")
+    for out in ("board.png", "board.html"):
+        result, _ = call("recipe.txt", *options, "--variants", 3, "--out", out)
+        assert result.exit_code == 0, result.output
+    assert [sampler[1] for sampler, *_ in asked[:3]] == [4, 5, 6]  # the first is what a run without the option draws
+    for number in range(3):
+        paths = sorted((tmp_path / f"steps/variant_{number + 1}").iterdir())
+        assert [np.asarray(Image.open(path)).max() for path in paths] == [40 + 10 * number, 41 + 10 * number]
+    board = np.asarray(Image.open(tmp_path / "board.png"))
+    tops = [np.argwhere((board == colour).all(axis=-1).sum(axis=1) >= 60).min() for colour in (40, 50, 60)]
+    assert tops == sorted(tops)
+    assert (tmp_path / "board.html").read_text().count("<img ") == 6
+    for ending in ("gif", "mp4", "json"):
+        line = refused(call("recipe.txt", *options, "--variants", 2, "--out", f"one.{ending}")[0])
+        assert "--variants" in line
+
+
+def test_earlier_pictures_are_kept(call, tmp_path, monkeypatch):
+    assert call("recipe.txt", "--model", "model", "--steps-dir", "steps")[0].exit_code == 0
+    before = (tmp_path / "steps/step_01.png").read_bytes()
+    stand_in, asked = drawing(lambda sampler, step: 90 + sampler[1])
+    monkeypatch.setattr(rollout, "generate_recipe", stand_in)
+    (tmp_path / "recipe.txt").write_text("melt the butter\nfry two eggs\n")
+    options = ("recipe.txt", "--model", "model", "--steps-dir", "steps", "--from-step", 2)
+    assert call(*options)[0].exit_code == 0
+    ((_, sentences, _, kept),) = asked
+    assert sentences == ["melt the butter", "fry two eggs"]
+    assert [(picture == 0).all() for picture in kept] == [True]
+    assert (tmp_path / "steps/step_01.png").read_bytes() == before
+    assert np.asarray(Image.open(tmp_path / "steps/step_02.png")).max() == 90
+    assert call(*options, "--variants", 2)[0].exit_code == 0  # each variant's folder is whole
+    colours = [
+        [int(np.asarray(Image.open(path)).max()) for path in sorted((tmp_path / f"steps/variant_{number}").iterdir())]
+        for number in (1, 2)
+    ]
+    assert colours == [[0, 90], [0, 91]]
+
+
+def test_pictures_that_cannot_be_kept_are_refused(call, tmp_path):
+    (tmp_path / "steps").mkdir()
+    model = ("recipe.txt", "--model", "model")
+    assert "--steps-dir" in refused(call(*model, "--from-step", 2)[0])
+    assert "only 2" in refused(call(*model, "--steps-dir", "steps", "--from-step", 3)[0])
+    assert "step_01.png" in refused(call(*model, "--steps-dir", "steps", "--from-step", 2)[0])
+    Image.new("RGB", (32, 32)).save(tmp_path / "steps/step_01.png")
+    assert "32 x 32" in refused(call(*model, "--steps-dir", "steps", "--from-step", 2)[0])
+    assert not (tmp_path / "steps/step_02.png").exists()
