@@ -11,6 +11,7 @@ import torch
 from diffusers import AutoencoderKL, DiffusionPipeline, DPMSolverMultistepScheduler, UNet2DConditionModel
 from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
+from huggingface_hub import snapshot_download
 from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
@@ -31,6 +32,7 @@ from recipevis.sampling.guidance import guidance_terms
 
 InputImage = Image.Image | np.ndarray | Tensor
 _OUTPUT_TYPES = ("pil", "np", "pt", "latent")
+_DOWNLOADED = ["*.json", "*.safetensors", "*.txt"]
 
 
 @dataclass
@@ -97,6 +99,24 @@ class RecipePipeline(DiffusionPipeline):
             guidance_scale=guidance_scale,
             image_guidance_scale=image_guidance_scale,
         )
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        """Download a model from the Hugging Face Hub, or find it in the cache; `from_pretrained` calls this.
+
+        Diffusers' own looks for the conditioner's class in the repository; here it comes from this package.
+
+        Args:
+            pretrained_model_name: `owner/name`.
+            kwargs: of `DiffusionPipeline.download`; `revision`, `cache_dir`, `token`, `local_files_only` and
+                `force_download` are used. Only configurations, tokenizers and safetensors are downloaded.
+
+        Returns:
+            The folder in the cache.
+        """
+        names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
+        chosen = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
+        return snapshot_download(pretrained_model_name, allow_patterns=_DOWNLOADED, **chosen)
 
     @property
     def blank_image(self) -> Image.Image:
