@@ -82,11 +82,25 @@ class Batch:
         return [folder / self.set_name / f"{sample_id}.png" for sample_id in self.rows["sample_id"]]
 
 
-def generate_recipe(sampler: Sampler, sentences: Sequence[str]) -> Iterator[np.ndarray]:
-    """Generate one recipe autoregressively: yields an image a sentence, uint8 [h, w, 3], as soon as it is there."""
-    previous, first = None, None
-    for step, sentence in enumerate(sentences):
-        (previous,) = sampler.generate([str(step)], [sentence], [previous], [first])
+def generate_recipe(
+    sampler: Sampler,
+    sentences: Sequence[str],
+    first_image: np.ndarray | None = None,
+    kept: Sequence[np.ndarray] = (),
+) -> Iterator[np.ndarray]:
+    """Generate one recipe autoregressively: yields an image a sentence, uint8 [h, w, 3], as soon as it is there.
+
+    Args:
+        sampler: the model, and the seed. The noise of a step depends on the seed and the step's number alone.
+        sentences: of all steps.
+        first_image: the previous image of the first step, uint8 [h, w, 3]: a photo that the recipe starts from. None:
+            it is blank.
+        kept: the images of the first steps, uint8 [h, w, 3] each, which are not generated again; the steps after them
+            are yielded.
+    """
+    first, previous = (kept[0], kept[-1]) if len(kept) else (None, first_image)
+    for step in range(len(kept), len(sentences)):
+        (previous,) = sampler.generate([str(step)], [sentences[step]], [previous], [first])
         first = previous if first is None else first
         yield previous
 

@@ -199,3 +199,33 @@ def test_a_recipe_is_generated_from_its_own_images(pipeline):
         1,
         2,
     ]
+
+
+def test_a_recipe_can_start_from_a_photo(pipeline):
+    """The photo is the first step's previous image; the recipe's first image is still the first that is drawn."""
+    recorder, photo = Recorder(pipeline), np.full((40, 30, 3), 99, np.uint8)
+    drawn = list(rollout.generate_recipe(recorder, ["one", "two", "three"], photo))
+    assert [int(call[2][0].flat[0]) for call in recorder.calls] == [99, 1, 2]
+    firsts = [recorder.firsts[step, str(step)] for step in range(3)]
+    assert firsts[0] is None
+    assert all(np.array_equal(first, drawn[0]) for first in firsts[1:])
+
+
+def test_steps_that_are_kept_are_not_drawn_again(pipeline):
+    recorder, kept = Recorder(pipeline), [np.full((32, 32, 3), 50 + step, np.uint8) for step in range(2)]
+    photo = np.full((32, 32, 3), 99, np.uint8)
+    assert len(list(rollout.generate_recipe(recorder, ["one", "two", "three", "four"], photo, kept))) == 2
+    assert [call[0] for call in recorder.calls] == [["2"], ["3"]]  # the noise is that of the whole recipe
+    assert [call[1] for call in recorder.calls] == [["three"], ["four"]]
+    assert [int(call[2][0].flat[0]) for call in recorder.calls] == [51, 1]
+    assert all(int(recorder.firsts[number, str(number + 2)].flat[0]) == 50 for number in range(2))
+    assert not list(rollout.generate_recipe(recorder, ["one", "two"], None, kept))
+
+
+def test_redrawing_from_a_step_on_gives_the_same_images(pipeline):
+    sampler, sentences = rollout.Sampler(pipeline, 0, 2, 2.0), ["melt", "stir", "serve"]
+    whole = list(rollout.generate_recipe(sampler, sentences))
+    again = list(rollout.generate_recipe(sampler, sentences, kept=whole[:1]))
+    assert all(np.array_equal(one, other) for one, other in zip(whole[1:], again, strict=True))
+    photo = np.random.default_rng(0).integers(0, 256, (50, 20, 3), np.uint8)
+    assert not np.array_equal(next(rollout.generate_recipe(sampler, sentences, photo)), whole[0])
