@@ -12,6 +12,7 @@ from recipevis.cli.fusers import fusers
 from recipevis.cli.generate import generate
 from recipevis.cli.score import score
 from recipevis.cli.table1 import table1
+from recipevis.cli.web.command import app as page
 from recipevis.errors import RecipeVisError
 
 arithmetic.fix()  # before a command imports torch
@@ -37,6 +38,7 @@ app = typer.Typer(
 )
 for command in (generate, fusers, doctor, export, score):
     app.command()(command)
+app.command("app")(page)
 app.add_typer(table1, name="table1")
 
 
