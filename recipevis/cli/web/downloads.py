@@ -40,12 +40,17 @@ def recipe_json(pictures: Sequence[np.ndarray], sentences: Sequence[str]) -> byt
             "@type": "HowToStep",
             "position": number,
             "text": sentence,
-            "image": "data:image/png;base64," + base64.b64encode(_encoded(Image.fromarray(picture))).decode(),
+            "image": data_address(picture),
         }
         for number, (picture, sentence) in enumerate(zip(pictures, sentences, strict=True), start=1)
     ]
     recipe = {"@context": "https://schema.org", "@type": "Recipe", "name": "Recipe", "recipeInstructions": steps}
     return json.dumps(recipe, ensure_ascii=False, indent=1).encode()
+
+
+def data_address(picture: np.ndarray) -> str:
+    """A picture, uint8 [h, w, 3], as an address that holds it."""
+    return "data:image/png;base64," + base64.b64encode(_encoded(Image.fromarray(picture))).decode()
 
 
 def _encoded(picture: Image.Image) -> bytes:

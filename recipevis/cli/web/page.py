@@ -10,10 +10,9 @@ import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
 from nicegui import run, ui
-from PIL import Image
 
 from recipevis.cli.web import studio as limits
-from recipevis.cli.web.downloads import FILES
+from recipevis.cli.web.downloads import FILES, data_address
 from recipevis.cli.web.studio import Studio, checked, first_change, photo, read
 from recipevis.errors import RecipeVisError
 
@@ -21,6 +20,8 @@ _EXAMPLE = (
     "take a blue tray and set it on the red counter\nfill the tray with dough\nadd the cream and let it settle\n"
     "now add some olives\nseason it with basil and serve"
 )
+_WELCOME = "The pictures will appear here. Try the example, or paste a recipe."
+_HINT = "One sentence a line, Markdown or schema.org JSON"
 _LOST = 60  # seconds until a page that lost its connection is forgotten, with its pictures
 # No other host is ever asked, whatever a library's page says. NiceGUI's own scripts are inline.
 _POLICY = (
@@ -33,6 +34,9 @@ _STYLE = """
 .rv-steps { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 16px; width: 100%; }
 .rv-picture { width: 100%; aspect-ratio: 1; border-radius: 6px; overflow: hidden; background: rgba(128, 128, 128, .15);
   display: flex; align-items: center; justify-content: center; }
+.rv-button { min-height: 40px; }
+.body--dark { --q-primary: #e59462 !important; }
+.body--dark .bg-primary { color: #1a1a1a !important; }
 .rv-recipe textarea { min-height: 11em; }
 .rv-pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; width: min(640px, 80vw); }
 @media (max-width: 800px) { .rv-page { grid-template-columns: 1fr; padding: 12px; } }
@@ -84,7 +88,7 @@ class Card:
                 redraw = ui.button("Redraw from here", icon="refresh", on_click=partial(page.redraw, step))
                 other = ui.button("Another version", icon="compare", on_click=partial(page.compare, step))
         for button in (redraw, other):
-            button.props("flat dense no-caps size=sm").bind_enabled_from(page, "idle")
+            button.props("flat dense no-caps size=12px").classes("rv-button").bind_enabled_from(page, "idle")
         other.bind_visibility_from(page, "drawn", backward=lambda drawn: drawn > step)
 
     def show(self, picture: np.ndarray | None, busy: bool = False) -> None:
@@ -92,9 +96,7 @@ class Card:
         self._frame.clear()
         with self._frame:
             if picture is not None:
-                ui.image(Image.fromarray(picture)).classes("w-full h-full").props(
-                    f'no-spinner alt="{self.sentence.props["label"]}"'
-                )
+                _picture(picture, self.sentence.props["label"]).classes("w-full h-full")
             elif busy:
                 ui.spinner(size="lg")
 
@@ -108,7 +110,11 @@ class Page:
         self.pictures: list[np.ndarray] = []
         self.first_image: np.ndarray | None = None
         self.cards: list[Card] = []
-        self.idle, self.drawn, self.status = True, 0, ""
+        self.idle, self.drawn, self.status = (
+            True,
+            0,
+            "The pictures will appear here. Try the example, or paste a recipe.",
+        )
         self._stopped, self._versions = False, 0
         ui.context.client.on_delete(self.stop)
         ui.add_css(_STYLE)
@@ -123,8 +129,8 @@ class Page:
             ui.label("RecipeVis").classes("text-2xl font-medium").props("role=heading aria-level=1")
             ui.label("One picture for each step, drawn from its sentence and the picture before it.")
             self.recipe = (
-                ui.textarea("Recipe: one sentence a line, Markdown or schema.org JSON", value=_EXAMPLE)
-                .props(f"outlined autogrow maxlength={limits.MOST_TEXT}")
+                ui.textarea("Recipe", value=_EXAMPLE)
+                .props(f'outlined autogrow maxlength={limits.MOST_TEXT} hint="{_HINT}"')
                 .classes("w-full rv-recipe")
             )
             with ui.row().classes("gap-2"):
@@ -154,7 +160,7 @@ class Page:
         self.first_image = await run.io_bound(photo, content, self.studio.pixels, name)
         self._photo.clear()
         with self._photo:
-            ui.image(Image.fromarray(self.first_image)).classes("w-20 h-20 rounded").props('alt="First photo"')
+            _picture(self.first_image, "First photo").classes("w-20 h-20 rounded")
             ui.label("The first step is drawn from it.").classes("text-sm")
             ui.button(icon="close", on_click=self._drop_photo).props('flat dense round aria-label="Remove the photo"')
 
@@ -200,7 +206,7 @@ class Page:
                     (other, "Take the new one", True),
                 ):
                     with ui.column().classes("gap-2"):
-                        ui.image(Image.fromarray(picture)).classes("w-full rounded").props(f'alt="{name}"')
+                        _picture(picture, name).classes("w-full rounded")
                         choose = partial(dialog.submit, is_other)
                         ui.button(name, on_click=choose).props("no-caps outline").classes("w-full")
             if step + 1 < len(self.sentences):
@@ -223,6 +229,8 @@ class Page:
                 self.status = f"Drawing step {step + 1} of {count}: {sentences[step]}"
                 self.cards[step].show(None, busy=True)
                 picture = await run.io_bound(next, drawing)
+                if self._gone:
+                    return
                 self.cards[step].show(picture)
                 self._keep([*self.pictures, picture])
                 if self._stopped:
@@ -239,6 +247,9 @@ class Page:
     def stop(self) -> None:
         """Stop after the step that is being drawn."""
         self._stopped = True
+
+    def _leave(self) -> None:
+        self._stopped = self._gone = True
 
     async def _download(self, name: str) -> None:
         with _explained():
@@ -280,6 +291,11 @@ class _explained:
         return isinstance(error, Exception)
 
 
+def _picture(picture: np.ndarray, name: str) -> ui.image:
+    """A picture within the page: a file would need a place on the server's disk."""
+    return ui.image(data_address(picture)).props(f'no-spinner no-transition loading=eager alt="{name}"')
+
+
 def _opener(label: str, icon: str, accept: str, take: Callable[[str, bytes], Awaitable[None]]) -> None:
     """A button that opens a file of the visitor; `take` gets its name and content."""
 
@@ -293,5 +309,5 @@ def _opener(label: str, icon: str, accept: str, take: Callable[[str, bytes], Awa
 
     upload = ui.upload(on_upload=uploaded, on_rejected=rejected, auto_upload=True, max_file_size=limits.MOST_BYTES)
     upload.props(f'accept="{accept}"').classes("hidden")
-    button = ui.button(label, icon=icon).props("no-caps outline size=sm")
+    button = ui.button(label, icon=icon).props("no-caps outline size=13px").classes("rv-button")
     button.on("click", js_handler=f"() => getElement({upload.id}).pickFiles()")

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
+from recipevis import images
 from recipevis.cli.recipe.file import read_recipe
 from recipevis.data.sentences import forbidden
 from recipevis.data.vocabulary import Vocabulary
@@ -67,7 +68,7 @@ def checked(sentences: Sequence[str]) -> list[str]:
 
 
 def photo(content: bytes, pixels: int, name: str = "photo") -> np.ndarray:
-    """A photo as the model takes it: turned as the camera says, its middle cut to a square.
+    """A photo as the model takes it: turned as the camera says, squashed to a square as frames are.
 
     Args:
         content: of the file.
@@ -89,7 +90,7 @@ def photo(content: bytes, pixels: int, name: str = "photo") -> np.ndarray:
         turned = ImageOps.exif_transpose(image).convert("RGB")
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise InputError(f"{name}: can't be read as a picture; choose a PNG, JPEG or WebP") from None
-    return np.asarray(ImageOps.fit(turned, (pixels, pixels), Image.Resampling.LANCZOS))
+    return images.resized(np.asarray(turned), pixels)
 
 
 def _check_bytes(content: bytes, name: str) -> None:
