@@ -70,7 +70,7 @@ def serve(studio: Studio, listening: socket.socket, address: str) -> None:
 
     ui.run_with(site, title="RecipeVis", dark=None, reconnect_timeout=_LOST, show_welcome_message=False)
     print(f"open {address} (Ctrl-C ends it)", flush=True)
-    uvicorn.Server(uvicorn.Config(site, log_level="warning")).run(sockets=[listening])
+    uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=2)).run(sockets=[listening])
 
 
 class Card:
@@ -110,13 +110,9 @@ class Page:
         self.pictures: list[np.ndarray] = []
         self.first_image: np.ndarray | None = None
         self.cards: list[Card] = []
-        self.idle, self.drawn, self.status = (
-            True,
-            0,
-            "The pictures will appear here. Try the example, or paste a recipe.",
-        )
-        self._stopped, self._versions = False, 0
-        ui.context.client.on_delete(self.stop)
+        self.idle, self.drawn, self.status = True, 0, _WELCOME
+        self._stopped, self._gone, self._versions = False, False, 0
+        ui.context.client.on_delete(self._leave)
         ui.add_css(_STYLE)
         ui.colors(primary="#b3541e")
         ui.query(".nicegui-content").classes("p-0")
