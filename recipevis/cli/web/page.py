@@ -35,8 +35,7 @@ _STYLE = """
 .rv-picture { width: 100%; aspect-ratio: 1; border-radius: 6px; overflow: hidden; background: rgba(128, 128, 128, .15);
   display: flex; align-items: center; justify-content: center; }
 .rv-button { min-height: 40px; }
-.body--dark { --q-primary: #e59462 !important; }
-.body--dark .bg-primary { color: #1a1a1a !important; }
+.body--dark { --q-primary: #cf7038 !important; }
 .rv-recipe textarea { min-height: 11em; }
 .rv-pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; width: min(640px, 80vw); }
 @media (max-width: 800px) { .rv-page { grid-template-columns: 1fr; padding: 12px; } }
