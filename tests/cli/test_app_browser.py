@@ -94,7 +94,7 @@ def downloaded(page, name):
 def test_paste_draw_edit_redraw_and_download(page):
     draw(page)
     before = shown(page)
-    page.get_by_label("Step 2").fill("add butter")
+    page.get_by_role("textbox", name="Step 2").fill("add butter")
     page.get_by_role("button", name="Redraw from here").nth(2).click()
     sync_api.expect(page.locator(".rv-picture img").nth(1)).not_to_have_attribute("src", before[1], timeout=WAIT)
     drawn(page, 3)
