@@ -14,6 +14,7 @@ from recipevis.cli.generate import generate
 from recipevis.cli.queue import queue
 from recipevis.cli.score import score
 from recipevis.cli.table1 import table1
+from recipevis.cli.web.command import app as page
 from recipevis.errors import RecipeVisError
 
 arithmetic.fix()  # before a command imports torch
@@ -40,6 +41,7 @@ app = typer.Typer(
 for command in (generate, fusers, doctor, export, score, compare):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(queue)
+app.command("app")(page)
 app.add_typer(table1, name="table1")
 
 

@@ -1,0 +1,54 @@
+"""`recipevis app`: a page on which to try the model."""
+
+import errno
+import socket
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from recipevis.errors import InputError
+
+
+def app(
+    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/recipevis"),
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 also serves other machines.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.", min=0, max=65535)] = 7860,
+    device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
+) -> None:
+    """Serve a page on which to draw recipes, until Ctrl-C."""
+    try:
+        import nicegui  # noqa: F401
+    except ImportError as error:
+        raise InputError('the page needs further packages: pip install "recipevis[app]"') from error
+    if not model.is_dir():
+        raise InputError(f"{model}: no such folder; `dvc repro package` makes models/recipevis")
+    with _listen(host, port) as listening:
+        print("loading the model", flush=True)
+        from recipevis.cli.web.page import serve
+        from recipevis.cli.web.studio import Studio
+        from recipevis.core import devices
+        from recipevis.data.vocabulary import Vocabulary
+        from recipevis.sampling.pipeline import load_pipeline
+        from recipevis.sampling.rollout import Sampler
+
+        vocabulary = Vocabulary.load(model / "tokenizer")
+        studio = Studio(Sampler(load_pipeline(model, devices.device(device)), seed=0), vocabulary)
+        shown = f"[{host}]" if ":" in host else host
+        serve(studio, listening, f"http://{shown}:{listening.getsockname()[1]}")
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A listening socket.
+
+    Raises:
+        InputError: the port is taken, or the host isn't an address of this machine.
+    """
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"--port {port}: is taken by another program; choose another") from error
+        if error.errno == errno.EACCES:
+            raise InputError(f"--port {port}: permission denied; choose one above 1023") from error
+        raise InputError(f"--host {host}: can't listen there: {error.strerror or error}") from error

@@ -1,0 +1,308 @@
+"""How the page looks, and what its buttons do. All of it comes from this machine: fonts, scripts and pictures."""
+
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import uvicorn
+from fastapi import FastAPI, Request, Response
+from nicegui import run, ui
+
+from recipevis.cli.web import studio as limits
+from recipevis.cli.web.downloads import FILES, data_address
+from recipevis.cli.web.studio import Studio, checked, first_change, photo, read
+from recipevis.errors import RecipeVisError
+
+_EXAMPLE = (
+    "take a blue tray and set it on the red counter\nfill the tray with dough\nadd the cream and let it settle\n"
+    "now add some olives\nseason it with basil and serve"
+)
+_WELCOME = "The pictures will appear here. Try the example, or paste a recipe."
+_HINT = "One sentence a line, Markdown or schema.org JSON"
+_LOST = 60  # seconds until a page that lost its connection is forgotten, with its pictures
+# No other host is ever asked, whatever a library's page says. NiceGUI's own scripts are inline.
+_POLICY = (
+    "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; connect-src 'self' ws: wss:"
+)
+_STYLE = """
+.rv-page { display: grid; grid-template-columns: minmax(280px, 380px) 1fr; gap: 24px; width: 100%; max-width: 1400px;
+  margin: 0 auto; padding: 20px; align-items: start; }
+.rv-steps { display: grid; grid-template-columns: repeat(auto-fill, minmax(240px, 1fr)); gap: 16px; width: 100%; }
+.rv-picture { width: 100%; aspect-ratio: 1; border-radius: 6px; overflow: hidden; background: rgba(128, 128, 128, .15);
+  display: flex; align-items: center; justify-content: center; }
+.rv-button { min-height: 40px; }
+.body--dark { --q-primary: #cf7038 !important; }
+.rv-recipe textarea { min-height: 11em; }
+.rv-pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; width: min(640px, 80vw); }
+@media (max-width: 800px) { .rv-page { grid-template-columns: 1fr; padding: 12px; } }
+"""
+
+
+def serve(studio: Studio, listening: socket.socket, address: str) -> None:
+    """Serve the page until Ctrl-C.
+
+    Args:
+        studio: draws.
+        listening: the socket.
+        address: printed when the page can be opened.
+    """
+    site = FastAPI(docs_url=None, redoc_url=None, openapi_url=None)
+
+    @site.middleware("http")
+    async def bounded(request: Request, call_next: Callable[[Request], Awaitable[Response]]) -> Response:
+        length = request.headers.get("content-length", "")
+        if request.method not in ("GET", "HEAD") and not (
+            length.isdecimal() and int(length) < limits.MOST_BYTES + 100_000
+        ):
+            return Response("too large", status_code=413)
+        response = await call_next(request)
+        response.headers["Content-Security-Policy"] = _POLICY
+        return response
+
+    @ui.page("/")
+    def page() -> None:
+        Page(studio)
+
+    ui.run_with(site, title="RecipeVis", dark=None, reconnect_timeout=_LOST, show_welcome_message=False)
+    print(f"open {address} (Ctrl-C ends it)", flush=True)
+    uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=2)).run(sockets=[listening])
+
+
+class Card:
+    """A step: its picture, its sentence and what can be done with them."""
+
+    def __init__(self, page: "Page", step: int, sentence: str):
+        with ui.card().classes("p-3 gap-2").props("flat bordered").mark("step"):
+            self._frame = ui.element("div").classes("rv-picture")
+            self.sentence = (
+                ui.textarea(value=sentence, label=f"Step {step + 1}")
+                .props(f"autogrow dense outlined maxlength={limits.MOST_CHARACTERS} rows=1")
+                .classes("w-full")
+            )
+            with ui.row().classes("gap-1 w-full"):
+                redraw = ui.button("Redraw from here", icon="refresh", on_click=partial(page.redraw, step))
+                other = ui.button("Another version", icon="compare", on_click=partial(page.compare, step))
+        for button in (redraw, other):
+            button.props("flat dense no-caps size=12px").classes("rv-button").bind_enabled_from(page, "idle")
+        other.bind_visibility_from(page, "drawn", backward=lambda drawn: drawn > step)
+
+    def show(self, picture: np.ndarray | None, busy: bool = False) -> None:
+        """Show a picture, uint8 [h, w, 3]; None: none is there yet, and with `busy` it is being drawn."""
+        self._frame.clear()
+        with self._frame:
+            if picture is not None:
+                _picture(picture, self.sentence.props["label"]).classes("w-full h-full")
+            elif busy:
+                ui.spinner(size="lg")
+
+
+class Page:
+    """One visitor's recipe."""
+
+    def __init__(self, studio: Studio):
+        self.studio = studio
+        self.sentences: list[str] = []  # those that the pictures were drawn from, and those still to draw
+        self.pictures: list[np.ndarray] = []
+        self.first_image: np.ndarray | None = None
+        self.cards: list[Card] = []
+        self.idle, self.drawn, self.status = True, 0, _WELCOME
+        self._stopped, self._gone, self._versions = False, False, 0
+        ui.context.client.on_delete(self._leave)
+        ui.add_css(_STYLE)
+        ui.colors(primary="#b3541e")
+        ui.query(".nicegui-content").classes("p-0")
+        with ui.element("main").classes("rv-page"):
+            self._build_form()
+            self._build_result()
+
+    def _build_form(self) -> None:
+        with ui.card().classes("gap-3 w-full").props("flat bordered"):
+            ui.label("RecipeVis").classes("text-2xl font-medium").props("role=heading aria-level=1")
+            ui.label("One picture for each step, drawn from its sentence and the picture before it.")
+            self.recipe = (
+                ui.textarea("Recipe", value=_EXAMPLE)
+                .props(f'outlined autogrow maxlength={limits.MOST_TEXT} hint="{_HINT}"')
+                .classes("w-full rv-recipe")
+            )
+            with ui.row().classes("gap-2"):
+                _opener("Open a file", "description", ".txt,.md,.markdown,.json,.jsonld", self._open)
+                _opener("First photo", "photo_camera", "image/png,image/jpeg,image/webp", self._take_photo)
+            self._photo = ui.row().classes("items-center gap-3")
+            with ui.row().classes("gap-2 w-full"):
+                draw = ui.button("Draw", icon="brush", on_click=self.draw).props("no-caps").classes("grow")
+                draw.bind_enabled_from(self, "idle")
+                stop = ui.button("Stop", icon="stop", on_click=self.stop).props("no-caps outline")
+                stop.bind_visibility_from(self, "idle", backward=lambda idle: not idle)
+
+    def _build_result(self) -> None:
+        with ui.column().classes("w-full gap-3"):
+            ui.label().bind_text_from(self, "status").classes("text-base").props("role=status aria-live=polite")
+            self._note = ui.label().classes("text-sm text-orange-9")
+            self._steps = ui.element("div").classes("rv-steps")
+            with ui.row().classes("gap-2").bind_visibility_from(self, "drawn", backward=bool):
+                for name, icon in zip(FILES, ("image", "movie", "data_object"), strict=True):
+                    button = ui.button(name, icon=icon, on_click=partial(self._download, name))
+                    button.props("no-caps outline").bind_enabled_from(self, "idle")
+
+    async def _open(self, name: str, content: bytes) -> None:
+        self.recipe.value = "\n".join(read(content, name))
+
+    async def _take_photo(self, name: str, content: bytes) -> None:
+        self.first_image = await run.io_bound(photo, content, self.studio.pixels, name)
+        self._photo.clear()
+        with self._photo:
+            _picture(self.first_image, "First photo").classes("w-20 h-20 rounded")
+            ui.label("The first step is drawn from it.").classes("text-sm")
+            ui.button(icon="close", on_click=self._drop_photo).props('flat dense round aria-label="Remove the photo"')
+
+    def _drop_photo(self) -> None:
+        self.first_image = None
+        self._photo.clear()
+
+    async def draw(self) -> None:
+        """Draw the recipe in the form."""
+        with _explained():
+            sentences = read(self.recipe.value or "")
+            self._steps.clear()
+            with self._steps:
+                self.cards = [Card(self, step, sentence) for step, sentence in enumerate(sentences)]
+            await self._draw(sentences, 0)
+
+    async def redraw(self, step: int) -> None:
+        """Redraw from a step on, or from an earlier one whose sentence was edited; the pictures before stay."""
+        with _explained():
+            sentences = checked([card.sentence.value or "" for card in self.cards])
+            await self._draw(sentences, min(first_change(self.sentences, sentences, step), self.drawn))
+
+    async def compare(self, step: int) -> None:
+        """Draw another version of a step, ask which is better, and draw the later steps anew if it is the other."""
+        self._versions += 1
+        with _explained():
+            async with self._working(f"Another version of step {step + 1}"):
+                drawing = self.studio.draw(
+                    self.sentences[: step + 1], self.first_image, self.pictures[:step], self._versions
+                )
+                other = await run.io_bound(next, drawing)
+            if await self._is_better(step, other):
+                self._keep([*self.pictures[:step], other])
+                self.cards[step].show(other)
+                await self._draw(self.sentences, step + 1)
+
+    async def _is_better(self, step: int, other: np.ndarray) -> bool:
+        with ui.dialog() as dialog, ui.card().classes("max-w-none"):
+            ui.label(f"Which picture is better? {self.sentences[step]}").classes("text-lg")
+            with ui.element("div").classes("rv-pair"):
+                for picture, name, is_other in (
+                    (self.pictures[step], "Keep this", False),
+                    (other, "Take the new one", True),
+                ):
+                    with ui.column().classes("gap-2"):
+                        _picture(picture, name).classes("w-full rounded")
+                        choose = partial(dialog.submit, is_other)
+                        ui.button(name, on_click=choose).props("no-caps outline").classes("w-full")
+            if step + 1 < len(self.sentences):
+                ui.label("The steps after the new one are drawn again.").classes("text-sm")
+        chosen = await dialog
+        dialog.delete()
+        return bool(chosen)
+
+    async def _draw(self, sentences: list[str], start: int) -> None:
+        """Draw from a step on, each picture shown as soon as it is there."""
+        self.sentences = sentences
+        self._note.text = self.studio.unknown(sentences)
+        self._keep(self.pictures[:start])
+        for card in self.cards[start:]:
+            card.show(None)
+        count = len(sentences)
+        async with self._working("Waiting for other recipes" if self.studio.waiting else ""):
+            drawing = self.studio.draw(sentences, self.first_image, self.pictures)
+            for step in range(start, count):
+                self.status = f"Drawing step {step + 1} of {count}: {sentences[step]}"
+                self.cards[step].show(None, busy=True)
+                picture = await run.io_bound(next, drawing)
+                if self._gone:
+                    return
+                self.cards[step].show(picture)
+                self._keep([*self.pictures, picture])
+                if self._stopped:
+                    break
+        self.status = f"{count} steps" if self.drawn == count else f"Stopped after {self.drawn} of {count} steps"
+
+    def _keep(self, pictures: list[np.ndarray]) -> None:
+        self.pictures, self.drawn = pictures, len(pictures)
+
+    def _working(self, status: str) -> "_Work":
+        self._stopped, self.idle, self.status = False, False, status
+        return _Work(self)
+
+    def stop(self) -> None:
+        """Stop after the step that is being drawn."""
+        self._stopped = True
+
+    def _leave(self) -> None:
+        self._stopped = self._gone = True
+
+    async def _download(self, name: str) -> None:
+        with _explained():
+            sentences = self.sentences[: self.drawn]
+            content = await run.io_bound(FILES[name], self.pictures, sentences)
+            ui.download.content(content, name)
+
+
+class _Work:
+    """One's turn at the model; the page's buttons are off meanwhile."""
+
+    def __init__(self, page: Page):
+        self._page, self._turn = page, page.studio.turn()
+
+    async def __aenter__(self) -> None:
+        try:
+            await self._turn.__aenter__()
+        except BaseException:
+            self._page.idle, self._page.status = True, ""
+            raise
+
+    async def __aexit__(self, *error: Any) -> None:
+        self._page.idle, self._page.status = True, ""
+        await self._turn.__aexit__(*error)
+
+
+class _explained:
+    """Shows an error to the visitor: one of the project as it is, any other without details, which go to the log."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, RecipeVisError):
+            ui.notify(str(error), type="negative", multi_line=True, timeout=8000, close_button="Close")
+        elif isinstance(error, Exception):
+            logging.getLogger(__name__).error("app", exc_info=error)
+            ui.notify("That failed; the terminal says why.", type="negative")
+        return isinstance(error, Exception)
+
+
+def _picture(picture: np.ndarray, name: str) -> ui.image:
+    """A picture within the page: a file would need a place on the server's disk."""
+    return ui.image(data_address(picture)).props(f'no-spinner no-transition loading=eager alt="{name}"')
+
+
+def _opener(label: str, icon: str, accept: str, take: Callable[[str, bytes], Awaitable[None]]) -> None:
+    """A button that opens a file of the visitor; `take` gets its name and content."""
+
+    async def uploaded(event: Any) -> None:
+        with _explained():
+            await take(event.file.name, await event.file.read())
+        upload.reset()
+
+    def rejected() -> None:
+        ui.notify(f"{label}: no such kind of file, or larger than {limits.MOST_BYTES:,} bytes", type="negative")
+
+    upload = ui.upload(on_upload=uploaded, on_rejected=rejected, auto_upload=True, max_file_size=limits.MOST_BYTES)
+    upload.props(f'accept="{accept}"').classes("hidden")
+    button = ui.button(label, icon=icon).props("no-caps outline size=13px").classes("rv-button")
+    button.on("click", js_handler=f"() => getElement({upload.id}).pickFiles()")
