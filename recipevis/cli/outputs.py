@@ -122,7 +122,7 @@ def _html(path: Path, drawing: Drawing) -> None:
     )
     height, width = drawing.variants[0][0].shape[:2]
     steps = [
-        {"sentence": sentence, "pictures": list(zip(drawing.labels, map(_address, pictures), strict=True))}
+        {"sentence": sentence, "pictures": list(zip(drawing.labels, map(data_address, pictures), strict=True))}
         for sentence, *pictures in zip(drawing.sentences, *drawing.variants, strict=True)
     ]
     page = environment.get_template("page.html").render(title=drawing.title, steps=steps, width=width, height=height)
@@ -131,7 +131,7 @@ def _html(path: Path, drawing: Drawing) -> None:
 
 def _json(path: Path, drawing: Drawing) -> None:
     """A schema.org Recipe, whose images are in the file itself."""
-    images = [_address(picture) for picture in drawing.variants[0]]
+    images = [data_address(picture) for picture in drawing.variants[0]]
     steps = [
         {"@type": "HowToStep", "position": number, "text": sentence, "image": image}
         for number, (sentence, image) in enumerate(zip(drawing.sentences, images, strict=True), start=1)
@@ -146,7 +146,7 @@ def _json(path: Path, drawing: Drawing) -> None:
     path.write_text(json.dumps(recipe, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
 
 
-def _address(picture: np.ndarray) -> str:
+def data_address(picture: np.ndarray) -> str:
     """An image as a `data:` address."""
     from PIL import Image
 

@@ -1,62 +1,25 @@
-"""A drawn recipe as a file: a storyboard, a film, or schema.org's JSON."""
+"""A drawn recipe as the content of a file."""
 
-import base64
-import io
-import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
-from recipevis.cli import storyboard
-from recipevis.data import ffmpeg
+from recipevis.cli import outputs
 
-
-def png(pictures: Sequence[np.ndarray], sentences: Sequence[str]) -> bytes:
-    """The storyboard, see `storyboard.compose`."""
-    return _encoded(storyboard.compose(pictures, sentences))
+FILES = ("storyboard.png", "recipe.mp4", "recipe.json")  # what the page offers, see `outputs.write`
 
 
-def mp4(pictures: Sequence[np.ndarray], sentences: Sequence[str]) -> bytes:
-    """A film in H.264 that shows each picture for a second; an odd last row or column is left out.
+def content(name: str, pictures: Sequence[np.ndarray], sentences: Sequence[str]) -> bytes:
+    """The content of a file, in the format of its name's ending.
 
     Args:
+        name: see `outputs.FORMATS`.
         pictures: uint8 RGB [h, w, 3], all of one shape.
-        sentences: not shown.
+        sentences: one a picture.
     """
-    height, width = (side // 2 * 2 for side in pictures[0].shape[:2])
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "recipe.mp4"
-        ffmpeg.write(path, [picture[:height, :width] for picture in pictures], rate=1)
+    with tempfile.TemporaryDirectory(prefix="recipevis-") as folder:
+        path = Path(folder) / name
+        outputs.write(path, outputs.Drawing("Recipe", sentences, [pictures], [""]))
         return path.read_bytes()
-
-
-def recipe_json(pictures: Sequence[np.ndarray], sentences: Sequence[str]) -> bytes:
-    """A schema.org Recipe whose steps carry their pictures as data addresses."""
-    steps = [
-        {
-            "@type": "HowToStep",
-            "position": number,
-            "text": sentence,
-            "image": data_address(picture),
-        }
-        for number, (picture, sentence) in enumerate(zip(pictures, sentences, strict=True), start=1)
-    ]
-    recipe = {"@context": "https://schema.org", "@type": "Recipe", "name": "Recipe", "recipeInstructions": steps}
-    return json.dumps(recipe, ensure_ascii=False, indent=1).encode()
-
-
-def data_address(picture: np.ndarray) -> str:
-    """A picture, uint8 [h, w, 3], as an address that holds it."""
-    return "data:image/png;base64," + base64.b64encode(_encoded(Image.fromarray(picture))).decode()
-
-
-def _encoded(picture: Image.Image) -> bytes:
-    target = io.BytesIO()
-    picture.save(target, "PNG")
-    return target.getvalue()
-
-
-FILES = {"storyboard.png": png, "recipe.mp4": mp4, "recipe.json": recipe_json}

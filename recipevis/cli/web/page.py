@@ -11,8 +11,9 @@ import uvicorn
 from fastapi import FastAPI, Request, Response
 from nicegui import run, ui
 
+from recipevis.cli.outputs import data_address
 from recipevis.cli.web import studio as limits
-from recipevis.cli.web.downloads import FILES, data_address
+from recipevis.cli.web.downloads import FILES, content
 from recipevis.cli.web.studio import Studio, checked, first_change, photo, read
 from recipevis.errors import RecipeVisError
 
@@ -148,11 +149,11 @@ class Page:
                     button = ui.button(name, icon=icon, on_click=partial(self._download, name))
                     button.props("no-caps outline").bind_enabled_from(self, "idle")
 
-    async def _open(self, name: str, content: bytes) -> None:
-        self.recipe.value = "\n".join(read(content, name))
+    async def _open(self, name: str, uploaded: bytes) -> None:
+        self.recipe.value = "\n".join(read(uploaded, name))
 
-    async def _take_photo(self, name: str, content: bytes) -> None:
-        self.first_image = await run.io_bound(photo, content, self.studio.pixels, name)
+    async def _take_photo(self, name: str, uploaded: bytes) -> None:
+        self.first_image = await run.io_bound(photo, uploaded, self.studio.pixels, name)
         self._photo.clear()
         with self._photo:
             _picture(self.first_image, "First photo").classes("w-20 h-20 rounded")
@@ -249,8 +250,7 @@ class Page:
     async def _download(self, name: str) -> None:
         with _explained():
             sentences = self.sentences[: self.drawn]
-            content = await run.io_bound(FILES[name], self.pictures, sentences)
-            ui.download.content(content, name)
+            ui.download.content(await run.io_bound(content, name, self.pictures, sentences), name)
 
 
 class _Work:

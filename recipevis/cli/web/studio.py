@@ -10,13 +10,14 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from recipevis import images
 from recipevis.cli.recipe.file import read_recipe
 from recipevis.data.sentences import forbidden
 from recipevis.data.vocabulary import Vocabulary
 from recipevis.errors import InputError
+from recipevis.sampling.photo import upright
 from recipevis.sampling.rollout import Sampler, generate_recipe
 
 MOST_STEPS = 30
@@ -87,10 +88,10 @@ def photo(content: bytes, pixels: int, name: str = "photo") -> np.ndarray:
             image = Image.open(io.BytesIO(content), formats=("PNG", "JPEG", "WEBP", "GIF", "BMP"))
         if image.width * image.height > MOST_PIXELS:
             raise InputError(f"{name}: has {image.width} x {image.height} pixels, at most {MOST_PIXELS:,}; shrink it")
-        turned = ImageOps.exif_transpose(image).convert("RGB")
+        turned = upright(image)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
         raise InputError(f"{name}: can't be read as a picture; choose a PNG, JPEG or WebP") from None
-    return images.resized(np.asarray(turned), pixels)
+    return images.resized(turned, pixels)
 
 
 def _check_bytes(content: bytes, name: str) -> None:
