@@ -1,6 +1,8 @@
 """The trained model as a diffusers pipeline: prompts and previous images in, images out (Figure 1)."""
 
 import copy
+import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +21,7 @@ from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer, CL
 
 from recipevis import images
 from recipevis.config import FUSERS
+from recipevis.core import files
 from recipevis.core.devices import autocast, check_sampling
 from recipevis.errors import InputError, ParameterError
 from recipevis.model import adapters
@@ -33,6 +36,13 @@ from recipevis.sampling.guidance import guidance_terms
 InputImage = Image.Image | np.ndarray | Tensor
 _OUTPUT_TYPES = ("pil", "np", "pt", "latent")
 _DOWNLOADED = ["*.json", "*.safetensors", "*.txt"]
+# Files of a saved model with which `DiffusionPipeline.from_pretrained(..., trust_remote_code=True)` finds our classes.
+_MODULES = {
+    "pipeline": "from recipevis.sampling.pipeline import RecipePipeline",
+    "conditioner/conditioning": "from recipevis.model.conditions import Conditioner",
+}
+_CUSTOM = {"_class_name": ["pipeline", "RecipePipeline"], "conditioner": ["conditioning", "Conditioner"]}
+_OWN = {"_class_name": "RecipePipeline", "conditioner": [Conditioner.__module__, "Conditioner"]}
 
 
 @dataclass
@@ -117,6 +127,29 @@ class RecipePipeline(DiffusionPipeline):
         names = ("revision", "cache_dir", "token", "local_files_only", "force_download")
         chosen = {name: kwargs[name] for name in names if kwargs.get(name) is not None}
         return snapshot_download(pretrained_model_name, allow_patterns=_DOWNLOADED, **chosen)
+
+    def save_pretrained(self, save_directory: str | os.PathLike, **kwargs: Any) -> None:
+        """Save the model, so that `DiffusionPipeline.from_pretrained` loads it, too, if `trust_remote_code` is set.
+
+        Args:
+            save_directory: the folder.
+            kwargs: see `diffusers.DiffusionPipeline.save_pretrained`.
+        """
+        super().save_pretrained(save_directory, **kwargs)
+        folder = Path(save_directory)
+        for name, code in _MODULES.items():
+            files.write_text(folder / f"{name}.py", f"{code}  # noqa: F401\n")
+        index = folder / self.config_name
+        content = json.loads(index.read_text(encoding="utf-8")) | _CUSTOM
+        files.write_text(index, json.dumps(content, indent=2, sort_keys=True) + "\n")
+
+    @classmethod
+    def load_config(cls, *args: Any, **kwargs: Any) -> Any:
+        """See `diffusers.ConfigMixin.load_config`. The classes are the installed ones: no code of a model is run."""
+        found = super().load_config(*args, **kwargs)
+        config = found[0] if isinstance(found, tuple) else found
+        config.update({key: value for key, value in _OWN.items() if key in config})
+        return found
 
     @property
     def blank_image(self) -> Image.Image:
