@@ -11,6 +11,7 @@ from recipevis.cli.doctor import doctor
 from recipevis.cli.export import export
 from recipevis.cli.fusers import fusers
 from recipevis.cli.generate import generate
+from recipevis.cli.publish import publish
 from recipevis.cli.queue import queue
 from recipevis.cli.score import score
 from recipevis.cli.table1 import table1
@@ -38,7 +39,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
-for command in (generate, fusers, doctor, export, score, compare):
+for command in (generate, fusers, doctor, export, score, compare, publish):
     app.command()(command)
 app.command(context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(queue)
 app.command("app")(page)
