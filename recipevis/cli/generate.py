@@ -7,7 +7,7 @@ import os
 import sys
 import tempfile
 import textwrap
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -58,6 +58,10 @@ def generate(
         float | None, typer.Option(help="Guidance scale of the previous image; the model has a default.")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpm-solver++; the model has a default.")] = None,
+    safety_checker: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a Stable Diffusion whose safety checker turns what it flags black; empty: none."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
 ) -> None:
     """Generate an image for each step of a recipe, and save them with their sentences as one file."""
@@ -90,6 +94,11 @@ def generate(
     from recipevis.sampling.rollout import Sampler
 
     pipeline = load_pipeline(model, devices.device(device))
+    check = None
+    if safety_checker:
+        from recipevis.sampling.safety import SafetyChecker
+
+        check = SafetyChecker(safety_checker, pipeline.device)
     if scheduler:
         pipeline.scheduler = sampling_scheduler(pipeline.scheduler.config, scheduler)
     pixels = pipeline.config.pixels
@@ -101,7 +110,7 @@ def generate(
     samplers = [Sampler(pipeline, seed + number, steps, guidance, image_guidance) for number in range(variants)]
     saved: list[Path] = []
     with _kept(saved, steps_dir) as folder:
-        drawn = _draw(samplers, sentences, photo, kept, folder, saved)
+        drawn = _draw(samplers, sentences, photo, kept, check, folder, saved)
         labels = [f"seed {sampler_seed}" for sampler_seed in range(seed, seed + variants)]
         outputs.write(out, outputs.Drawing(_title(recipe), sentences, drawn, labels))
     print(out)
@@ -112,6 +121,7 @@ def _draw(
     sentences: Sequence[str],
     photo: np.ndarray | None,
     kept: Sequence[np.ndarray],
+    check: Callable[[np.ndarray], np.ndarray] | None,
     folder: Path,
     saved: list[Path],
 ) -> list[list[np.ndarray]]:
@@ -134,7 +144,8 @@ def _draw(
                     _save(Image.fromarray(picture), target / _name(step, count))
             pictures += kept
             progress.set_postfix_str(_short(sentences[len(kept)]))
-            for picture in generate_recipe(sampler, sentences, photo, kept):
+            for drawn_picture in generate_recipe(sampler, sentences, photo, kept):
+                picture = check(drawn_picture) if check else drawn_picture
                 path = target / _name(len(pictures), count)
                 _save(Image.fromarray(picture), path)
                 saved.append(path)

@@ -3,7 +3,7 @@
 No stage uses this file; a stage's recipes are in `rollout`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ def draw_recipe(
     seed: int = 0,
     first_image: InputImage | None = None,
     kept: Sequence[InputImage] = (),
+    safety_checker: Callable[[np.ndarray], np.ndarray] | None = None,
     **settings: Any,
 ) -> Iterator[Image.Image]:
     """Draw a recipe: an image for each step, from its sentence and the image before it.
@@ -33,6 +34,7 @@ def draw_recipe(
         first_image: a photo from which the first step is drawn: a PIL image of any size and mode, or what
             `RecipePipeline.__call__` takes. None: the first step has the blank image before it.
         kept: images of the first steps, which are not drawn again; then the steps after them are drawn.
+        safety_checker: what is yielded passes through it, for example `safety.SafetyChecker`; None: none.
         settings: `num_inference_steps`, `guidance_scale` and `image_guidance_scale`, as for `RecipePipeline.__call__`;
             `precision`, `fp32` or `bf16`.
 
@@ -48,7 +50,7 @@ def draw_recipe(
         raise ParameterError(f"{len(kept)} images to keep of {len(prompts)} steps: keep at most one a step")
     shown = None if first_image is None else as_photo(first_image)
     drawn = generate_recipe(Sampler(pipeline, seed, **settings), prompts, shown, [as_photo(one) for one in kept])
-    return map(Image.fromarray, drawn)
+    return map(Image.fromarray, map(safety_checker, drawn) if safety_checker else drawn)
 
 
 def draw_recipes(

@@ -14,6 +14,10 @@ def app(
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/recipevis"),
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 also serves other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.", min=0, max=65535)] = 7860,
+    safety_checker: Annotated[
+        Path | None,
+        typer.Option(help="Folder of a Stable Diffusion whose safety checker turns what it flags black; empty: none."),
+    ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
 ) -> None:
     """Serve a page on which to draw recipes, until Ctrl-C."""
@@ -33,7 +37,12 @@ def app(
         from recipevis.sampling.rollout import Sampler
 
         vocabulary = Vocabulary.load(model / "tokenizer")
-        studio = Studio(Sampler(load_pipeline(model, devices.device(device)), seed=0), vocabulary)
+        pipeline, check = load_pipeline(model, devices.device(device)), None
+        if safety_checker:
+            from recipevis.sampling.safety import SafetyChecker
+
+            check = SafetyChecker(safety_checker, pipeline.device)
+        studio = Studio(Sampler(pipeline, seed=0), vocabulary, check)
         shown = f"[{host}]" if ":" in host else host
         serve(studio, listening, f"http://{shown}:{listening.getsockname()[1]}")
 

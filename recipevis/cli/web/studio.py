@@ -4,7 +4,7 @@ import asyncio
 import io
 import tempfile
 import warnings
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -105,6 +105,7 @@ class Studio:
 
     sampler: Sampler
     vocabulary: Vocabulary
+    check: Callable[[np.ndarray], np.ndarray] | None = None  # a safety checker
     waiting: int = field(default=0, init=False)  # drawings, the one under way included
     _turn: asyncio.Lock = field(default_factory=asyncio.Lock, init=False)
 
@@ -134,7 +135,8 @@ class Studio:
     ) -> Iterator[np.ndarray]:
         """The images of the steps after `kept`, see `generate_recipe`; each version has other noise."""
         sampler = replace(self.sampler, seed=self.sampler.seed + version)
-        return generate_recipe(sampler, sentences, first_image, kept)
+        drawn = generate_recipe(sampler, sentences, first_image, kept)
+        return map(self.check, drawn) if self.check else drawn
 
     def unknown(self, sentences: Sequence[str]) -> str:
         """Say which words the model doesn't know and which steps it reads only in part; "" if it reads all."""
