@@ -4,6 +4,7 @@ Logic belongs in `recipevis/`.
 """
 
 import importlib.util
+import os
 import sys
 from functools import partial
 
@@ -18,6 +19,7 @@ from recipevis.core import stage
 from recipevis.core.stage import leads, publish, work_folder
 
 arithmetic.fix()  # nothing above imports torch
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torchvision is missing; nothing needs it
 run = partial(stage.run, config.load)
 
 __all__ = ["leads", "publish", "run", "work_folder"]

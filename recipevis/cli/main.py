@@ -1,5 +1,6 @@
 """The command `recipevis` and its sub-commands."""
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -19,6 +20,7 @@ from recipevis.cli.web.command import app as page
 from recipevis.errors import RecipeVisError
 
 arithmetic.fix()  # before a command imports torch
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")  # it warns that torchvision is missing; nothing needs it
 
 
 class _Commands(TyperGroup):
