@@ -5,12 +5,13 @@ from pathlib import Path
 from recipevis.config import Config
 from recipevis.core import files, processes
 from recipevis.core.devices import device
+from recipevis.core.training_log import TrainingLog
 from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import select_options
 from recipevis.model import adapters
 from recipevis.model.networks import Backbone
-from recipevis.training.trainer import new_conditioner, new_trainer
+from recipevis.training.trainer import HISTORY, new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
 # Parameters that the model's card shows.
@@ -34,7 +35,7 @@ def main(config: Config) -> None:
             trainer = new_trainer(
                 backbone, conditioner, triplets, embeddings, train, cycle, config.frames.pixels, config.seed
             )
-            history = trainer.run(work)
+            history = trainer.run(work, TrainingLog(Path("logs/train.csv"), HISTORY))
             summary = trainer.summary(history)
             if trainer.writes:
                 conditioner.save_pretrained(model / "conditioner")

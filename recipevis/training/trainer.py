@@ -24,6 +24,7 @@ from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints
 from recipevis.core.devices import check_training
 from recipevis.core.progress import meter
+from recipevis.core.training_log import TrainingLog
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers.base import count_weights, matched_hidden
@@ -120,13 +121,14 @@ class Trainer:
         """Whether this process, among those of the run, writes the results."""
         return self._accelerator.is_main_process
 
-    def run(self, work: Path) -> pd.DataFrame:
+    def run(self, work: Path, log: TrainingLog | None = None) -> pd.DataFrame:
         """Train to the last step, resuming from the newest checkpoint in `work`.
 
         If `settings.ema` is set, the denoiser has the averaged weights afterwards.
 
         Args:
             work: a folder that survives an interruption.
+            log: shows the run while it goes on; None: nothing does.
 
         Returns:
             the history: a row a step with the columns `HISTORY`; the validation loss is missing where it was not
@@ -142,6 +144,8 @@ class Trainer:
             self._ema.to(self._accelerator.device)
         if history and self.writes:
             print(f"train: resuming from step {len(history)}", flush=True)
+        log = log or TrainingLog(None, HISTORY)
+        log.begin(history, self.writes)
         settings, steps = self._settings, self._settings.steps
         alone = self._accelerator.num_processes == 1  # several would have to agree on the step at which they stop
         pending: list[tuple[Tensor, float]] = []  # losses still on the device: fetching them synchronises
@@ -157,8 +161,9 @@ class Trainer:
                     pending.clear()
                 if validates:
                     history[-1]["validation_loss"] = _finite(self.validation_loss(), "validation loss", step)
-                    if self._drawing and not last:
-                        self._draw(done + 1)
+                log.add(history)
+                if validates and self._drawing and not last:
+                    self._draw(done + 1)
                 if saves:
                     checkpoints.save(self._accelerator, work, history)
                 if stops:

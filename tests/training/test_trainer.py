@@ -19,6 +19,7 @@ from benchmarks import random_embeddings
 from recipevis import images
 from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints, processes
+from recipevis.core.training_log import TrainingLog
 from recipevis.embeddings import writer
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
@@ -31,7 +32,7 @@ from recipevis.training import trainer as trainer_module
 from recipevis.training.batches import Batches, by_subset, dropped
 from recipevis.training.cycle_loss import make_cycle_loss
 from recipevis.training.losses import Losses, losses
-from recipevis.training.trainer import Trainer, new_conditioner, new_trainer, prepare_unet
+from recipevis.training.trainer import HISTORY, Trainer, new_conditioner, new_trainer, prepare_unet
 
 SETTINGS = {
     "steps": 6,
@@ -514,6 +515,42 @@ def test_ctrl_c_saves_first_and_the_next_run_says_from_where_it_goes_on(make, tm
     resumed.run(tmp_path / "work")
     assert "step 3\n" in capfd.readouterr().out
     assert weights_hash(again) == weights_hash(undisturbed)
+
+
+@pytest.mark.parametrize("killed_in", [1, 4, 6])
+def test_the_log_has_every_step_once(make, tmp_path, killed_in):
+    """It grows with the run. Here Ctrl-C comes as a kill does, without a checkpoint, in the given step."""
+    path, work = tmp_path / "logs/train.csv", tmp_path / "work"
+    often = settings(validate_every=1, checkpoint_every=2)
+    interrupted, _ = make(often)
+    step, seen = interrupted.step, []
+
+    def stop(parts):
+        seen.append(len(path.read_text().splitlines()) - 1)
+        if len(seen) == killed_in:
+            raise KeyboardInterrupt
+        return step(parts)
+
+    interrupted.step = stop
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(work, TrainingLog(path, HISTORY))
+    assert seen == list(range(killed_in))
+    resumed, _ = make(often)
+    history = resumed.run(work, TrainingLog(path, HISTORY))
+    assert path.read_text() == history.to_csv(index=False, lineterminator="\n")
+    assert history["step"].tolist() == list(range(6))
+
+
+def test_a_log_of_another_run_is_replaced(make, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("of another run\n")
+    log = TrainingLog(path, HISTORY)
+    log.begin([])
+    assert path.read_text() == ",".join(HISTORY) + "\n"
+    other = TrainingLog(tmp_path / "second.csv", HISTORY)
+    other.begin([], writes=False)  # another process of the run
+    other.add([dict.fromkeys(HISTORY, 1.0)])
+    assert not (tmp_path / "second.csv").exists()
 
 
 def test_a_checkpoint_that_lacks_a_trained_weight_is_refused(make, tmp_path):
