@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 from recipevis.config import describe
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
 PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")])
 
 # Code that can't change a stage's result, so that no stage lists it; with the reason.
@@ -362,6 +363,28 @@ def test_git_ignores_outs_and_keeps_metrics_and_plots():
     outs = [f"{out}/a" for stage in STAGES.values() for out in stage["outs"]]
     ignored = git("check-ignore", "--no-index", *outs, *(name for stage in STAGES for name in shown(stage)), "logs/a")
     assert set(ignored) == {*outs, "logs/a"}
+
+
+def test_plots_draw_columns_that_exist():
+    """Those that compare, and those of single stages."""
+    outs = {out for stage in STAGES for out in (*STAGES[stage]["outs"], *shown(stage))}
+    for item in PIPELINE["plots"]:
+        name, plot = next(iter(item.items())) if isinstance(item, dict) else (item, {"y": {item: []}})
+        for path, columns in plot["y"].items():
+            assert path in outs, f"plot {name}: no stage makes {path}"
+            assert not columns or {plot["x"], *columns} <= header(path), name
+        if "template" in plot:
+            assert (ROOT / ".dvc/plots" / f"{plot['template']}.json").exists()
+    for stage in STAGES.values():
+        for item in stage.get("plots", []):
+            for path, plot in item.items():
+                assert not path.endswith(".csv") or {plot["x"], plot["y"]} <= header(path), path
+    assert {artifact["path"] for artifact in PIPELINE["artifacts"].values()} <= outs
+
+
+def header(path: str) -> set[str]:
+    """The columns of a committed CSV file."""
+    return set((ROOT / path).read_text(encoding="utf-8").splitlines()[0].split(","))
 
 
 def test_stage_files_are_thin():
