@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from recipevis.config import describe
+from recipevis.config import SampleConfig, describe
 
 ROOT = Path(__file__).resolve().parent.parent
 PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
@@ -29,6 +29,7 @@ EXEMPT = {
 }
 # The same for single stages.
 STAGE_EXEMPT = {
+    "train": ["recipevis.sampling"],  # draws a recipe for a tracker
     # Sources import these to fetch videos.
     "annotations": ["recipevis.data.ffmpeg", "recipevis.kitchen.drawing"],
     "embed": ["recipevis.data.vocabulary"],  # a message: how many sentences are cut
@@ -53,6 +54,7 @@ STAGE_EXEMPT = {
     ],
 }
 STAGE_EXEMPT_KEYS = {
+    "train": {f"sample.{key}" for key in SampleConfig.model_fields} | {"frames.blank"},  # of a tracker's recipe
     "download": {"dataset.only", "dataset.seed"},  # what comes of them is data/annotations.json
     "frames": {
         "dataset.only",
@@ -95,6 +97,7 @@ EXEMPT_KEYS = {
     "train.fused": "says how, not what: equal up to rounding",
     "train.compile": "says how, not what: equal up to rounding",
     "train.checkpoint_every": "says how, not what: a resumed run ends with the same bytes",
+    "train.log_with": "shows the run: the result has the same bytes",
 }
 
 
