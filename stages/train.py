@@ -36,7 +36,7 @@ def main(config: Config) -> None:
             trainer = new_trainer(
                 backbone, conditioner, triplets, embeddings, train, cycle, config.frames.pixels, config.seed
             )
-            shown = config.seed, config.frames, config.sample
+            shown = config.seed, config.frames.pixels, config.frames.blank, config.sample
             draw = strip_drawer(backbone, conditioner, triplets, *shown) if train.log_with else None
             log = TrainingLog(Path("logs/train.csv"), HISTORY, f"{config.fuser}-{work.name[:8]}", draw)
             history = trainer.run(work, log)

@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
-from recipevis.config import FramesConfig, SampleConfig
+from recipevis.config import SampleConfig
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
 from recipevis.sampling.pipeline import assemble
@@ -19,7 +19,8 @@ def strip_drawer(
     conditioner: Conditioner,
     triplets: pd.DataFrame,
     seed: int,
-    frames: FramesConfig,
+    pixels: int,
+    blank: str,
     sample: SampleConfig,
 ) -> Callable[[], np.ndarray]:
     """A function that draws the first validation recipe autoregressively: its images in a row, uint8 [h, n w, 3].
@@ -29,14 +30,14 @@ def strip_drawer(
         conditioner: the fuser that is trained.
         triplets: with at least one of the validation; a step without a frame is left out.
         seed: of the noise.
-        frames, sample: the parameters of these names.
+        pixels, blank, sample: the parameters `frames.pixels`, `frames.blank` and `sample`.
     """
     validation = triplets[triplets["subset"] == "validation"]
     sentences = validation.loc[validation["video_id"] == validation["video_id"].iloc[0], "sentence"].tolist()
 
     def draw() -> np.ndarray:
         with _as_they_are(conditioner, backbone.unet):
-            pipeline = assemble(backbone, conditioner, backbone.unet, frames.pixels, frames.blank, sample.scheduler)
+            pipeline = assemble(backbone, conditioner, backbone.unet, pixels, blank, sample.scheduler)
             pipeline.set_progress_bar_config(disable=True)
             settings = sample.steps, sample.guidance, sample.image_guidance, sample.precision
             return np.hstack(list(generate_recipe(Sampler(pipeline, seed, *settings), sentences)))

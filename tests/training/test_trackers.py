@@ -10,14 +10,13 @@ from dvclive import Live
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from recipevis.config import FramesConfig, SampleConfig
+from recipevis.config import SampleConfig
 from recipevis.core.training_log import TrainingLog
 from recipevis.sampling.strip import strip_drawer
 from recipevis.training.trainer import HISTORY
 from tests.training.test_own_images import cache, make, table  # noqa: F401
 from tests.training.test_trainer import weights_hash
 
-FRAMES = FramesConfig.model_construct(pixels=32, blank="white")
 SAMPLE = SampleConfig.model_construct(
     steps=2, guidance=1.0, image_guidance=None, scheduler="ddpm", batch_size=1, precision="fp32"
 )
@@ -25,7 +24,7 @@ OFTEN = {"steps": 6, "ema": 0.5, "own_previous": 0.5, "validate_every": 2, "chec
 
 
 def drawer(trainer, backbone, table):
-    return strip_drawer(backbone, trainer.denoiser.conditioner, table, 0, FRAMES, SAMPLE)
+    return strip_drawer(backbone, trainer.denoiser.conditioner, table, 0, 32, "white", SAMPLE)
 
 
 def from_tensorboard(folder):
