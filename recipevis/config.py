@@ -4,6 +4,7 @@ Functions of the library take the values that they need by name, never the whole
 """
 
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
@@ -211,7 +212,7 @@ class TrainConfig(Section):
 
     # These keys change how the training runs; the trained model is the same up to rounding.
     HOW: ClassVar = frozenset(
-        {"processes", "accumulation", "gradient_checkpointing", "fused", "compile", "checkpoint_every"}
+        {"processes", "accumulation", "gradient_checkpointing", "fused", "compile", "checkpoint_every", "log_with"}
     )
 
     steps: Annotated[int, Field(ge=0)] = Field(
@@ -266,6 +267,9 @@ class TrainConfig(Section):
     validation_images: Count = Field(description="number of triplets of the validation loss")
     checkpoint_every: Count = Field(
         description="steps between two checkpoints; an interrupted run resumes from the latest"
+    )
+    log_with: Literal["tensorboard", "dvclive", "wandb"] | None = Field(
+        description="tracker that shows the run while it goes on: tensorboard, dvclive or wandb; empty: none"
     )
 
     @model_validator(mode="after")
@@ -389,6 +393,12 @@ def load(path: Path) -> Config:
         raise ParameterError(f"{path}: " + "; ".join(map(_line, error.errors()))) from None
     if parameters.fuser not in FUSERS:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(FUSERS)}")
+    if (tracker := parameters.train.log_with) and not _is_installed(tracker):
+        extra = "wandb" if tracker == "wandb" else "'recipevis[track]'"
+        raise ParameterError(
+            f"{path}: train.log_with = {tracker!r}: {tracker} is not installed; run pip install {extra}, or "
+            "leave the value empty"
+        )
     scales = {parameters.sample.guidance, parameters.sample.image_guidance}
     if scales - {1, None} and (problem := _untrained_guidance(parameters)):
         raise ParameterError(f"{path}: {problem}")
@@ -410,6 +420,13 @@ def load(path: Path) -> Config:
         except ParameterError as error:
             raise ParameterError(f"{path}: {error}") from None
     return parameters
+
+
+def _is_installed(package: str) -> bool:
+    try:  # importlib.util.find_spec would take a folder of that name in the workspace for the package
+        return bool(version(package))
+    except PackageNotFoundError:
+        return False
 
 
 def _untrained_guidance(parameters: Config) -> str:

@@ -5,12 +5,14 @@ from pathlib import Path
 from recipevis.config import Config
 from recipevis.core import files, processes
 from recipevis.core.devices import device
+from recipevis.core.training_log import TrainingLog
 from recipevis.data.tables.triplets import read_triplets
 from recipevis.embeddings.reader import Embeddings
 from recipevis.fusers.base import select_options
 from recipevis.model import adapters
 from recipevis.model.networks import Backbone
-from recipevis.training.trainer import new_conditioner, new_trainer
+from recipevis.sampling.strip import strip_drawer
+from recipevis.training.trainer import HISTORY, new_conditioner, new_trainer
 from stages import leads, publish, run, work_folder
 
 # Parameters that the model's card shows.
@@ -34,7 +36,10 @@ def main(config: Config) -> None:
             trainer = new_trainer(
                 backbone, conditioner, triplets, embeddings, train, cycle, config.frames.pixels, config.seed
             )
-            history = trainer.run(work)
+            shown = config.seed, config.frames.pixels, config.frames.blank, config.sample
+            draw = strip_drawer(backbone, conditioner, triplets, *shown) if train.log_with else None
+            log = TrainingLog(Path("logs/train.csv"), HISTORY, f"{config.fuser}-{work.name[:8]}", draw)
+            history = trainer.run(work, log)
             summary = trainer.summary(history)
             if trainer.writes:
                 conditioner.save_pretrained(model / "conditioner")

@@ -1,5 +1,6 @@
 import copy
 import itertools
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import pytest
@@ -303,3 +304,18 @@ def test_every_key_has_a_description():
     assert all(described.values())
     assert "backbone.clip.id" in described
     assert not [key for key in described if isinstance(getattr(Config, key, None), property)]
+
+
+def test_a_tracker_that_is_not_installed_is_refused(changed, monkeypatch):
+    def missing(package):
+        raise PackageNotFoundError(package)
+
+    assert changed(train__log_with=None).train.log_with is None
+    monkeypatch.setattr(config, "version", missing)
+    for tracker, package in (("tensorboard", r"recipevis\[track\]"), ("wandb", "wandb")):
+        with pytest.raises(ParameterError, match=rf"train\.log_with = '{tracker}'.*pip install .*{package}"):
+            changed(train__log_with=tracker)
+    monkeypatch.setattr(config, "version", lambda package: "1.0")
+    assert changed(train__log_with="wandb").train.log_with == "wandb"
+    with pytest.raises(ParameterError, match=r"train\.log_with = 'mlflow'"):
+        changed(train__log_with="mlflow")

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from ruamel.yaml import YAML
 
-from recipevis.config import describe
+from recipevis.config import SampleConfig, describe
 
 ROOT = Path(__file__).resolve().parent.parent
-STAGES = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"]
+PIPELINE = YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())
+STAGES = PIPELINE["stages"]
 PARAMETER_FILES = sorted([ROOT / "params.yaml", *(ROOT / "params").glob("*.yaml")])
 
 # Code that can't change a stage's result, so that no stage lists it; with the reason.
@@ -28,6 +29,7 @@ EXEMPT = {
 }
 # The same for single stages.
 STAGE_EXEMPT = {
+    "train": ["recipevis.sampling"],  # draws a recipe for a tracker
     # Sources import these to fetch videos.
     "annotations": ["recipevis.data.ffmpeg", "recipevis.kitchen.drawing"],
     "embed": ["recipevis.data.vocabulary"],  # a message: how many sentences are cut
@@ -52,6 +54,7 @@ STAGE_EXEMPT = {
     ],
 }
 STAGE_EXEMPT_KEYS = {
+    "train": {f"sample.{key}" for key in SampleConfig.model_fields} | {"frames.blank"},  # of a tracker's recipe
     "download": {"dataset.only", "dataset.seed"},  # what comes of them is data/annotations.json
     "frames": {
         "dataset.only",
@@ -94,6 +97,7 @@ EXEMPT_KEYS = {
     "train.fused": "says how, not what: equal up to rounding",
     "train.compile": "says how, not what: equal up to rounding",
     "train.checkpoint_every": "says how, not what: a resumed run ends with the same bytes",
+    "train.log_with": "shows the run: the result has the same bytes",
 }
 
 
@@ -362,6 +366,28 @@ def test_git_ignores_outs_and_keeps_metrics_and_plots():
     outs = [f"{out}/a" for stage in STAGES.values() for out in stage["outs"]]
     ignored = git("check-ignore", "--no-index", *outs, *(name for stage in STAGES for name in shown(stage)), "logs/a")
     assert set(ignored) == {*outs, "logs/a"}
+
+
+def test_plots_draw_columns_that_exist():
+    """Those that compare, and those of single stages."""
+    outs = {out for stage in STAGES for out in (*STAGES[stage]["outs"], *shown(stage))}
+    for item in PIPELINE["plots"]:
+        name, plot = next(iter(item.items())) if isinstance(item, dict) else (item, {"y": {item: []}})
+        for path, columns in plot["y"].items():
+            assert path in outs, f"plot {name}: no stage makes {path}"
+            assert not columns or {plot["x"], *columns} <= header(path), name
+        if "template" in plot:
+            assert (ROOT / ".dvc/plots" / f"{plot['template']}.json").exists()
+    for stage in STAGES.values():
+        for item in stage.get("plots", []):
+            for path, plot in item.items():
+                assert not path.endswith(".csv") or {plot["x"], plot["y"]} <= header(path), path
+    assert {artifact["path"] for artifact in PIPELINE["artifacts"].values()} <= outs
+
+
+def header(path: str) -> set[str]:
+    """The columns of a committed CSV file."""
+    return set((ROOT / path).read_text(encoding="utf-8").splitlines()[0].split(","))
 
 
 def test_stage_files_are_thin():

@@ -36,9 +36,7 @@ def losses(
         weights: `cycle_loss.sample_weights` of these samples, [b].
         min_snr_gamma: weigh each sample by `schedule.min_snr_weights`; None: all alike.
     """
-    noisy = schedule.add_noise(scheduler, batch.latents, batch.noise, batch.timesteps)
-    prediction = denoiser(noisy, batch.timesteps, batch.embeddings).float()
-    target = schedule.target(scheduler, batch.latents, batch.noise, batch.timesteps)
+    noisy, prediction, target = predicted(denoiser, batch, scheduler)
     if min_snr_gamma is None:
         denoising = nn.functional.mse_loss(prediction, target)
     else:
@@ -47,3 +45,10 @@ def losses(
     if cycle is None:
         return Losses(denoising, zeros_like(denoising))
     return Losses(denoising, cycle(noisy, prediction, batch.timesteps, batch.text_projected, weights))
+
+
+def predicted(denoiser: nn.Module, batch: Batch, scheduler: DDPMScheduler) -> tuple[Tensor, Tensor, Tensor]:
+    """Noisy latents, the denoiser's prediction from them in fp32, and what it should be, [b, 4, h, w] each."""
+    noisy = schedule.add_noise(scheduler, batch.latents, batch.noise, batch.timesteps)
+    prediction = denoiser(noisy, batch.timesteps, batch.embeddings).float()
+    return noisy, prediction, schedule.target(scheduler, batch.latents, batch.noise, batch.timesteps)

@@ -6,7 +6,7 @@ Weights, AdamW's moments and the loss are fp32. A lower precision is used in aut
 import math
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -21,9 +21,10 @@ from diffusers.training_utils import EMAModel
 from torch import Tensor, nn
 
 from recipevis.config import CycleConfig, TrainConfig
-from recipevis.core import checkpoints
+from recipevis.core import checkpoints, files
 from recipevis.core.devices import check_training
 from recipevis.core.progress import meter
+from recipevis.core.training_log import TrainingLog
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
 from recipevis.fusers.base import count_weights, matched_hidden
@@ -37,11 +38,12 @@ from recipevis.model.shapes import fuser_shapes
 from recipevis.randomness import seeded
 from recipevis.training.batches import Batch, Batches, by_subset
 from recipevis.training.cycle_loss import CycleLoss, make_cycle_loss, sample_weights
-from recipevis.training.losses import losses
+from recipevis.training.losses import losses, predicted
 from recipevis.training.own_images import Drawing
 
 HISTORY = ("step", "loss", "denoising", "cycle", "learning_rate", "validation_loss")
 _LOG_EVERY = 10
+_BINS = 5  # of timesteps, for a tracker
 
 
 class Trainer:
@@ -89,6 +91,8 @@ class Trainer:
             cpu=device.type == "cpu",
             mixed_precision={"fp32": "no"}.get(settings.precision, settings.precision),
             kwargs_handlers=[parallel],
+            log_with=settings.log_with,
+            project_dir=settings.log_with and files.user_path(f"logs/{settings.log_with}"),
         )
         self._micro_batch_size = _micro_batch_size(settings, self._accelerator.num_processes)
         self._scheduler, self._settings = scheduler, settings
@@ -120,13 +124,14 @@ class Trainer:
         """Whether this process, among those of the run, writes the results."""
         return self._accelerator.is_main_process
 
-    def run(self, work: Path) -> pd.DataFrame:
+    def run(self, work: Path, log: TrainingLog | None = None) -> pd.DataFrame:
         """Train to the last step, resuming from the newest checkpoint in `work`.
 
         If `settings.ema` is set, the denoiser has the averaged weights afterwards.
 
         Args:
             work: a folder that survives an interruption.
+            log: shows the run while it goes on; None: nothing does.
 
         Returns:
             the history: a row a step with the columns `HISTORY`; the validation loss is missing where it was not
@@ -142,10 +147,15 @@ class Trainer:
             self._ema.to(self._accelerator.device)
         if history and self.writes:
             print(f"train: resuming from step {len(history)}", flush=True)
+        log = log or TrainingLog(None, HISTORY)
         settings, steps = self._settings, self._settings.steps
         alone = self._accelerator.num_processes == 1  # several would have to agree on the step at which they stop
         pending: list[tuple[Tensor, float]] = []  # losses still on the device: fetching them synchronises
-        with meter("train", steps, len(history)) as progress, checkpoints.interrupted(alone) as interrupted:
+        with (
+            meter("train", steps, len(history)) as progress,
+            checkpoints.interrupted(alone) as interrupted,
+            log.following(self._accelerator, history),
+        ):
             for step, parts in enumerate(self.loaded(len(history), steps), start=len(history)):
                 pending.append(self.step(parts))
                 done, last, stops = step + 1, step + 1 == steps, interrupted.is_set()
@@ -156,9 +166,14 @@ class Trainer:
                     progress.advance(len(pending), f"loss {history[-1]['loss']:.4f}")
                     pending.clear()
                 if validates:
-                    history[-1]["validation_loss"] = _finite(self.validation_loss(), "validation loss", step)
-                    if self._drawing and not last:
-                        self._draw(done + 1)
+                    bins = [torch.zeros(2, _BINS, dtype=torch.float64)] if log.tracks else []
+                    loss = self.validation_loss(*bins)
+                    history[-1]["validation_loss"] = _finite(loss, "validation loss", step)
+                log.add(history)
+                if validates and log.tracks:
+                    self._track(log, step, *bins)
+                if validates and self._drawing and not last:
+                    self._draw(done + 1)
                 if saves:
                     checkpoints.save(self._accelerator, work, history)
                 if stops:
@@ -262,23 +277,49 @@ class Trainer:
             history.append(dict(zip(HISTORY, (step, loss, denoising, cycle, rate, None), strict=True)))
 
     @torch.no_grad()
-    def validation_loss(self) -> float:
-        """Mean denoising loss over the first `train.validation_images` triplets, with fixed noise and timesteps."""
+    def validation_loss(self, bins: Tensor | None = None) -> float:
+        """Mean denoising loss over the first `train.validation_images` triplets, with fixed noise and timesteps.
+
+        Args:
+            bins: float64 [2, n]: the images' losses, summed in `n` equal ranges of timesteps, and their numbers are
+                added to it.
+        """
         batches, device = self.batches["validation"], self._accelerator.device
         count = min(self._settings.validation_images, len(batches))
         total, stride = 0.0, self._micro_batch_size * self._accelerator.num_processes
+        with self._averaged():
+            for first in range(self._micro_batch_size * self._accelerator.process_index, count, stride):
+                batch = batches.load(batches.validation(first, min(self._micro_batch_size, count - first)))
+                with self._accelerator.autocast():  # not through DDP: processes may have different numbers of batches
+                    _, prediction, target = predicted(self.denoiser, batch.to(device), self._scheduler)
+                    piece = nn.functional.mse_loss(prediction, target)
+                total += piece.item() * len(batch.timesteps)
+                if bins is not None:
+                    each = (prediction - target).square().flatten(1).mean(1).double().cpu()
+                    which = batch.timesteps * bins.shape[1] // self._scheduler.config.num_train_timesteps
+                    bins.index_add_(1, which, torch.stack([each, torch.ones_like(each)]))
+        total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
+        return self._accelerator.reduce(total, "sum").item() / count
+
+    @contextmanager
+    def _averaged(self) -> Iterator[None]:
+        """Within the block the denoiser has the averaged weights, if `settings.ema` is set."""
         if self._ema:
             self._ema.store(self._trained)
             self._ema.copy_to(self._trained)
-        for first in range(self._micro_batch_size * self._accelerator.process_index, count, stride):
-            batch = batches.load(batches.validation(first, min(self._micro_batch_size, count - first)))
-            with self._accelerator.autocast():  # not through DDP: processes may have different numbers of batches
-                piece = losses(self.denoiser, batch.to(device), self._scheduler).denoising
-            total += piece.item() * len(batch.timesteps)
+        yield
         if self._ema:
             self._ema.restore(self._trained)
-        total = torch.tensor(total, dtype=torch.float64, device="cuda" if device.type == "cuda" else "cpu")
-        return self._accelerator.reduce(total, "sum").item() / count
+
+    def _track(self, log: TrainingLog, step: int, bins: Tensor) -> None:
+        """Show the validation loss by timestep, where there are images, and a drawn recipe."""
+        where = "cuda" if self._accelerator.device.type == "cuda" else "cpu"
+        sums, counts = self._accelerator.reduce(bins.to(where), "sum").tolist()
+        width = self._scheduler.config.num_train_timesteps // len(sums)
+        names = [f"validation_loss_by_timestep/{first * width:03d}" for first in range(len(sums))]
+        means = {name: total / n for name, total, n in zip(names, sums, counts, strict=True) if n}
+        with self._averaged():
+            log.validated(step, means)
 
 
 def new_conditioner(

@@ -14,11 +14,13 @@ import torch
 from accelerate.state import AcceleratorState
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from benchmarks import random_embeddings
 from recipevis import images
 from recipevis.config import CycleConfig, TrainConfig
 from recipevis.core import checkpoints, processes
+from recipevis.core.training_log import TrainingLog
 from recipevis.embeddings import writer
 from recipevis.embeddings.reader import Embeddings
 from recipevis.errors import InputError, ParameterError
@@ -31,7 +33,7 @@ from recipevis.training import trainer as trainer_module
 from recipevis.training.batches import Batches, by_subset, dropped
 from recipevis.training.cycle_loss import make_cycle_loss
 from recipevis.training.losses import Losses, losses
-from recipevis.training.trainer import Trainer, new_conditioner, new_trainer, prepare_unet
+from recipevis.training.trainer import HISTORY, Trainer, new_conditioner, new_trainer, prepare_unet
 
 SETTINGS = {
     "steps": 6,
@@ -59,6 +61,7 @@ SETTINGS = {
     "validate_every": 3,
     "validation_images": 3,
     "checkpoint_every": 2,
+    "log_with": None,
 }
 CYCLE = CycleConfig(weight=0.5, max_amplification=2.0, images=1)
 OFTEN = CycleConfig(weight=0.5, max_amplification=None, images=2)  # some image in almost every batch
@@ -453,7 +456,8 @@ def test_two_processes_go_on_with_one_processs_run(tiny_backbone, tmp_path, monk
     """
     train = settings(batch_size=4, gradient_clip=None, ema=0.5, checkpoint_every=3)
     (tmp_path / "backbone").symlink_to(tiny_backbone)
-    (tmp_path / "train.json").write_text(train.model_copy(update={"processes": 2}).model_dump_json())
+    tracked = {"processes": 2, "log_with": "tensorboard"}
+    (tmp_path / "train.json").write_text(train.model_copy(update=tracked).model_dump_json())
     expected, undisturbed = gradients(on_random_embeddings(tmp_path, train)), on_random_embeddings(tmp_path, train)
     undisturbed.run(tmp_path / "undisturbed")
     interrupt_after(3, begun := on_random_embeddings(tmp_path, train))
@@ -461,10 +465,13 @@ def test_two_processes_go_on_with_one_processs_run(tiny_backbone, tmp_path, monk
         begun.run(tmp_path / "work")
     (tmp_path / "on_two.py").write_text(ON_TWO)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), str(root)]))
+    monkeypatch.chdir(tmp_path)
     assert processes.launch("on_two", 2, tmp_path)
     torch.testing.assert_close(load_file(tmp_path / "gradients.safetensors"), numbered(expected), rtol=1e-3, atol=1e-6)
     left = numbered(undisturbed.denoiser.parameters())
     torch.testing.assert_close(load_file(tmp_path / "weights.safetensors"), left, rtol=0, atol=1e-4)
+    shown = EventAccumulator(str(tmp_path / "logs/tensorboard/run")).Reload().Scalars("loss")
+    assert [event.step for event in shown] == [3, 4, 5]  # the tracker was off before
 
 
 def test_a_run_may_go_on_in_other_parts(make, tmp_path):
@@ -514,6 +521,44 @@ def test_ctrl_c_saves_first_and_the_next_run_says_from_where_it_goes_on(make, tm
     resumed.run(tmp_path / "work")
     assert "step 3\n" in capfd.readouterr().out
     assert weights_hash(again) == weights_hash(undisturbed)
+
+
+@pytest.mark.parametrize("killed_in", [1, 4, 6])
+def test_the_log_has_every_step_once(make, tmp_path, killed_in):
+    """It grows with the run. Here Ctrl-C comes as a kill does, without a checkpoint, in the given step."""
+    path, work = tmp_path / "logs/train.csv", tmp_path / "work"
+    often = settings(validate_every=1, checkpoint_every=2)
+    interrupted, _ = make(often)
+    step, seen = interrupted.step, []
+
+    def stop(parts):
+        seen.append(len(path.read_text().splitlines()) - 1)
+        if len(seen) == killed_in:
+            raise KeyboardInterrupt
+        return step(parts)
+
+    interrupted.step = stop
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.run(work, TrainingLog(path, HISTORY))
+    assert seen == list(range(killed_in))
+    resumed, _ = make(often)
+    history = resumed.run(work, TrainingLog(path, HISTORY))
+    assert path.read_text() == history.to_csv(index=False, lineterminator="\n")
+    assert history["step"].tolist() == list(range(6))
+
+
+def test_a_log_of_another_run_is_replaced(make, tmp_path):
+    path = tmp_path / "train.csv"
+    path.write_text("of another run\n")
+    with TrainingLog(path, HISTORY).following(SimpleNamespace(is_main_process=True, log_with=[], trackers=[]), []):
+        assert path.read_text() == ",".join(HISTORY) + "\n"
+
+
+def test_only_the_first_process_writes_the_log(tmp_path):
+    log = TrainingLog(tmp_path / "train.csv", HISTORY)
+    with log.following(SimpleNamespace(is_main_process=False, log_with=[], trackers=[]), []):
+        log.add([dict.fromkeys(HISTORY, 1.0)])
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_checkpoint_that_lacks_a_trained_weight_is_refused(make, tmp_path):
@@ -616,7 +661,7 @@ def test_the_fusers_weights_are_a_function_of_the_seed(tiny_backbone):
 def test_ctrl_c_while_validating_saves_too(make, tmp_path):
     trainer, _ = make(settings(checkpoint_every=100))
     validate = trainer.validation_loss
-    trainer.validation_loss = lambda: signal.raise_signal(signal.SIGINT) or validate()
+    trainer.validation_loss = lambda *bins: signal.raise_signal(signal.SIGINT) or validate(*bins)
     with pytest.raises(KeyboardInterrupt):
         trainer.run(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["checkpoint-000000004"]
