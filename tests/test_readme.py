@@ -19,7 +19,7 @@ from recipevis.data.tables import frames, triplets, videos
 from recipevis.data.tables.recipes import SUBSETS
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 TOOLS = Path(sys.executable).parent
 
 

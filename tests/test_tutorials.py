@@ -135,10 +135,10 @@ def test_a_fuser_is_compared(tmp_path, copy_project):
         if block.language == "sh":
             print(shell(project, block.text))
         else:
-            path = project.folder / block.file
-            old = path.read_text()
-            path.write_text(old.replace("\n_FUSERS = (\n", f"\n_FUSERS = (\n{block.text}"))
-            assert path.read_text() != old
+            path, lines = project.folder / block.file, block.text.splitlines(keepends=True)
+            before, after = "".join(line[1:] for line in lines if line[0] == " "), "".join(line[1:] for line in lines)
+            assert path.read_text().count(before) == 1
+            path.write_text(path.read_text().replace(before, after))
     compared = pd.read_csv(project.folder / "table1/comparisons.csv")
     assert set(zip(compared.row, compared.against, strict=True)) >= {
         ("mean", "Baseline, fine-tuned"),
