@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import sys
@@ -85,6 +86,8 @@ def generate(
     photo = None if first_image is None else _read_picture(first_image)
     if not model.is_dir():
         raise InputError(f"{model}: no such folder; `dvc repro package` makes models/recipevis")
+    if (pixels := _pixels(model)) is not None:
+        outputs.check_size(out.suffix.lower(), sentences, pixels, variants)
     _show(sentences)
     _warn(sentences, model / "tokenizer")
     print(f"loading {model} ...", flush=True)  # it takes seconds
@@ -114,6 +117,14 @@ def generate(
         labels = [f"seed {sampler_seed}" for sampler_seed in range(seed, seed + variants)]
         outputs.write(out, outputs.Drawing(_title(recipe), sentences, drawn, labels))
     print(out)
+
+
+def _pixels(model: Path) -> int | None:
+    """Height and width of the model's images, without loading it; None: its index can't be read, loading says why."""
+    try:
+        return int(json.loads((model / "model_index.json").read_text(encoding="utf-8"))["pixels"])
+    except (OSError, ValueError, TypeError, KeyError):
+        return None
 
 
 def _draw(

@@ -1,10 +1,10 @@
 """A registered metric appears in every result and everything that shows results, without another edit."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from huggingface_hub import ModelCard
 from matplotlib.figure import Figure
-from PIL import Image
 
 from recipevis.data.tables.samples import read_samples
 from recipevis.evaluation import metrics, summary
@@ -36,7 +36,8 @@ def result(generated, tmp_path, monkeypatch):
     samples, scored = read_samples(generated / "samples.csv"), score(generated)
     rows, margins = summary.summarise(scored, 50, 0), summary.margins(scored, 50, 0)
     drift = summary.drift(scored, 50, 0)
-    return {"rows": rows, "margins": margins, "drift": drift, "samples": samples, "folder": generated}
+    shown = {"recipes": summary.recipes(scored), "images": scored.table, "samples": samples, "folder": generated}
+    return {"rows": rows, "margins": margins, "drift": drift} | shown
 
 
 def test_it_is_in_the_results(result):
@@ -69,22 +70,23 @@ def test_it_is_in_the_card(result, tmp_path):
     assert all(f"| {heading} |" in card.text for heading in NEW.values())
 
 
-def test_it_is_on_the_page(result, tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "plot.png")
+def test_it_is_on_the_page(result):
     counts = dict.fromkeys(("videos", "videos_with_frames", "steps", "triplets"), 1)
     subsets = ("training", "validation")
     backbone = {"source": "kitchen"}
     experiment = {"model": "concat", "seed": 0, "cycle_weight": 0.0, "steps": 1, "data_hash": "", "backbone": backbone}
     training = {"steps": 1, "loss": 1.0, "validation_loss": 1.0, "fuser_parameters": 1, "unet_parameters": 1}
     text = page.page(
-        {"experiment": experiment, "rows": result["rows"], "margins": result["margins"]},
+        {"experiment": experiment} | {name: result[name] for name in ("rows", "margins", "recipes")},
+        result["images"],
         result["samples"],
         result["folder"],
         strips=1,
         training=training,
         dataset={name: {"recipe_types": 1} for name in subsets},
         survivors={name: counts | {"dropped": {}, "recipe_types": {}} for name in subsets},
-        plots=dict.fromkeys(("train", "drift"), tmp_path / "plot.png"),
+        history=pd.DataFrame(dict.fromkeys(("step", "loss", "denoising", "cycle", "validation_loss"), [1.0])),
+        drift=result["drift"],
     )
     for heading in NEW.values():
         assert text.count(heading) >= 1 + 2 + 2 + 1  # tile, two tables and their differences, the explanation
