@@ -85,7 +85,7 @@ def test_it_is_on_the_page(result):
         training=training,
         dataset={name: {"recipe_types": 1} for name in subsets},
         survivors={name: counts | {"dropped": {}, "recipe_types": {}} for name in subsets},
-        history=pd.DataFrame(dict.fromkeys(("step", "loss", "denoising", "cycle", "validation_loss"), [1.0])),
+        history=pd.DataFrame({key: [1.0] for key in ("step", "loss", "denoising", "cycle", "validation_loss")}),
         drift=result["drift"],
     )
     for heading in NEW.values():
