@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recipevis.cli import outputs
+from recipevis.cli.model import SafetyCheckerFolder, check_model, safety_check
 from recipevis.core import files
 from recipevis.errors import InputError, RecipeVisError
 
@@ -59,10 +60,7 @@ def generate(
         float | None, typer.Option(help="Guidance scale of the previous image; the model has a default.")
     ] = None,
     scheduler: Annotated[str | None, typer.Option(help="ddpm, ddim or dpm-solver++; the model has a default.")] = None,
-    safety_checker: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a Stable Diffusion whose safety checker turns what it flags black; empty: none."),
-    ] = None,
+    safety_checker: SafetyCheckerFolder = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
 ) -> None:
     """Generate an image for each step of a recipe, and save them with their sentences as one file."""
@@ -84,8 +82,7 @@ def generate(
             _check_folder(_folder(steps_dir, number, variants), len(sentences), out)
     kept = _read_kept(steps_dir, from_step, len(sentences))
     photo = None if first_image is None else _read_picture(first_image)
-    if not model.is_dir():
-        raise InputError(f"{model}: no such folder; `dvc repro package` makes models/recipevis")
+    check_model(model)
     if (pixels := _pixels(model)) is not None:
         outputs.check_size(out.suffix.lower(), sentences, pixels, variants)
     _show(sentences)
@@ -97,11 +94,7 @@ def generate(
     from recipevis.sampling.rollout import Sampler
 
     pipeline = load_pipeline(model, devices.device(device))
-    check = None
-    if safety_checker:
-        from recipevis.sampling.safety import SafetyChecker
-
-        check = SafetyChecker(safety_checker, pipeline.device)
+    check = safety_check(safety_checker, pipeline)
     if scheduler:
         pipeline.scheduler = sampling_scheduler(pipeline.scheduler.config, scheduler)
     pixels = pipeline.config.pixels

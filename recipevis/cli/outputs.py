@@ -115,17 +115,15 @@ def _mp4(path: Path, drawing: Drawing) -> None:
 
 
 def _html(path: Path, drawing: Drawing) -> None:
-    import jinja2
+    from recipevis.report import templates
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent), autoescape=True, trim_blocks=True, lstrip_blocks=True
-    )
     height, width = drawing.variants[0][0].shape[:2]
     steps = [
         {"sentence": sentence, "pictures": list(zip(drawing.labels, map(data_address, pictures), strict=True))}
         for sentence, *pictures in zip(drawing.sentences, *drawing.variants, strict=True)
     ]
-    page = environment.get_template("page.html").render(title=drawing.title, steps=steps, width=width, height=height)
+    template = Path(__file__).with_name("page.html")
+    page = templates.render(template, title=drawing.title, steps=steps, width=width, height=height)
     path.write_text(page, encoding="utf-8")
 
 

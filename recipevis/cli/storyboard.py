@@ -163,9 +163,14 @@ def arrange_sheet(captions: Sequence[str], width: int, height: int, rows: int) -
 def _one_strip(captions: Sequence[str], width: int, height: int, columns: int) -> Layout:
     """All steps in a row or in a column."""
     _check_lengths(captions)
-    column = max(width, 160)
-    text_pixels = max(12, round(column / 16))
+    column, text_pixels = _column(width)
     return _layout(captions, width, height, text_pixels, CaptionFont(text_pixels, captions), column, columns)
+
+
+def _column(width: int) -> tuple[int, int]:
+    """Width of a column with images of this width, and its font size, pixels."""
+    column = max(width, 160)
+    return column, max(12, round(column / 16))
 
 
 def _check_lengths(captions: Sequence[str]) -> None:
@@ -190,8 +195,7 @@ def arrange(captions: Sequence[str], width: int, height: int) -> Layout:
         InputError: the picture would have a side above 65,500 pixels, or more pixels than Pillow opens; or a caption
             has more than a million characters.
     """
-    count, column = len(captions), max(width, 160)
-    text_pixels = max(12, round(column / 16))
+    count, (column, text_pixels) = len(captions), _column(width)
     regular = CaptionFont(text_pixels, captions)
     _check_lengths(captions)
     lengths = [regular.getlength(" ".join(caption.split())) for caption in captions]

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from recipevis.cli.model import SafetyCheckerFolder, check_model, safety_check
 from recipevis.errors import InputError
 
 
@@ -14,10 +15,7 @@ def app(
     model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/recipevis"),
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 also serves other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.", min=0, max=65535)] = 7860,
-    safety_checker: Annotated[
-        Path | None,
-        typer.Option(help="Folder of a Stable Diffusion whose safety checker turns what it flags black; empty: none."),
-    ] = None,
+    safety_checker: SafetyCheckerFolder = None,
     device: Annotated[str, typer.Option(help="auto, cpu, mps, cuda or cuda:<number>.")] = "auto",
 ) -> None:
     """Serve a page on which to draw recipes, until Ctrl-C."""
@@ -25,8 +23,7 @@ def app(
         import nicegui  # noqa: F401
     except ImportError as error:
         raise InputError('the page needs further packages: pip install "recipevis[app]"') from error
-    if not model.is_dir():
-        raise InputError(f"{model}: no such folder; `dvc repro package` makes models/recipevis")
+    check_model(model)
     with _listen(host, port) as listening:
         print("loading the model", flush=True)
         from recipevis.cli.web.page import serve
@@ -37,11 +34,8 @@ def app(
         from recipevis.sampling.rollout import Sampler
 
         vocabulary = Vocabulary.load(model / "tokenizer")
-        pipeline, check = load_pipeline(model, devices.device(device)), None
-        if safety_checker:
-            from recipevis.sampling.safety import SafetyChecker
-
-            check = SafetyChecker(safety_checker, pipeline.device)
+        pipeline = load_pipeline(model, devices.device(device))
+        check = safety_check(safety_checker, pipeline)
         studio = Studio(Sampler(pipeline, seed=0), vocabulary, check)
         shown = f"[{host}]" if ":" in host else host
         serve(studio, listening, f"http://{shown}:{listening.getsockname()[1]}")

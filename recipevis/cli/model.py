@@ -1,0 +1,40 @@
+"""What the commands that draw share: where the model is, and a safety checker."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from recipevis.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from recipevis.sampling.pipeline import RecipePipeline
+
+SafetyCheckerFolder = Annotated[
+    Path | None,
+    typer.Option(help="Folder of a Stable Diffusion whose safety checker turns what it flags black; empty: none."),
+]
+
+
+def check_model(folder: Path) -> None:
+    """Refuse a model that isn't there, before anything is loaded.
+
+    Raises:
+        InputError: there is no such folder.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder; `dvc repro package` makes models/recipevis")
+
+
+def safety_check(folder: Path | None, pipeline: RecipePipeline) -> Callable[[np.ndarray], np.ndarray] | None:
+    """The safety checker in a folder, on the pipeline's device, see `sampling.safety`; None: none."""
+    if folder is None:
+        return None
+    from recipevis.sampling.safety import SafetyChecker
+
+    return SafetyChecker(folder, pipeline.device)
