@@ -46,7 +46,7 @@ from recipevis.model.latents import latent_shape
 from recipevis.model.networks import Backbone
 from recipevis.sampling.guidance import guidance_terms
 from recipevis.sampling.pipeline import RecipePipeline, assemble
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 from recipevis.training.trainer import new_conditioner
 
 FILES = {"tiny": "params.yaml", "kitchen": "params.yaml", "sd": "params/paper.yaml"}

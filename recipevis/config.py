@@ -4,6 +4,7 @@ Functions of the library take the values that they need by name, never the whole
 """
 
 from collections.abc import Callable
+from difflib import get_close_matches
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, get_args
@@ -13,7 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from recipevis.core.files import read_yaml
 from recipevis.data.sources.base import SOURCES, source_class
-from recipevis.errors import ParameterError
+from recipevis.errors import ParameterError, install
 
 # Names of the fusers: one file each, `base` is what they share.
 FUSERS = tuple(
@@ -394,10 +395,9 @@ def load(path: Path) -> Config:
     if parameters.fuser not in FUSERS:
         raise ParameterError(f"{path}: fuser = {parameters.fuser!r}: allowed are {', '.join(FUSERS)}")
     if (tracker := parameters.train.log_with) and not _is_installed(tracker):
-        extra = "wandb" if tracker == "wandb" else "'recipevis[track]'"
         raise ParameterError(
-            f"{path}: train.log_with = {tracker!r}: {tracker} is not installed; run pip install {extra}, or "
-            "leave the value empty"
+            f"{path}: train.log_with = {tracker!r}: {tracker} is not installed; run {install('track')}, or leave the "
+            "value empty"
         )
     scales = {parameters.sample.guidance, parameters.sample.image_guidance}
     if scales - {1, None} and (problem := _untrained_guidance(parameters)):
@@ -455,8 +455,10 @@ def _line(problem: Any) -> str:
     section = [part for part in problem["loc"] if part in _KEYS or isinstance(part, int)]
     if problem["type"] == "extra_forbidden":
         section, key = list(problem["loc"][:-1]), problem["loc"][-1]
-        known = ", ".join(_section_at(section).model_fields)
-        return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}: unknown key; known here: {known}"
+        known = list(_section_at(section).model_fields)
+        close = get_close_matches(str(key), known, n=1)
+        hint = f"did you mean {close[0]}?" if close else f"known here: {', '.join(known)}"
+        return f"{'.'.join(map(str, [*section, key]))} = {problem['input']!r}: unknown key; {hint}"
     name = ".".join(map(str, section)) or "the file"
     if problem["type"] == "missing":
         return f"{name}: missing; add it"

@@ -9,6 +9,11 @@ def disk_full(where: object) -> str:
     return f"{where}: the disk is full; free some space, then rerun"
 
 
+def install(extra: str) -> str:
+    """The command, in a clone, that installs one of the extras in pyproject.toml."""
+    return f"pip install -c constraints.txt -e '.[{extra}]'"
+
+
 class RecipeVisError(Exception):
     """Base of all errors that are explained to the user. Never raised itself."""
 

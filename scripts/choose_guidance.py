@@ -26,7 +26,7 @@ from recipevis.evaluation.rows import MODES
 from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
 from recipevis.sampling.pipeline import load_pipeline
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 
 
 def main(

@@ -7,7 +7,7 @@ from recipevis.core.devices import device
 from recipevis.data.tables.samples import UNTOUCHED_NATIVE, read_samples
 from recipevis.model.networks import Backbone
 from recipevis.sampling.baselines import generate_native, native_pixels, untouched_backbone
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 from stages import publish, run, work_folder
 
 

@@ -8,6 +8,7 @@ from recipevis.data.tables.samples import OF_MODEL, read_samples
 from recipevis.model.networks import Backbone
 from recipevis.sampling import rollout
 from recipevis.sampling.pipeline import assemble, load_trained
+from recipevis.sampling.sampler import Sampler
 from stages import publish, run, work_folder
 
 
@@ -20,7 +21,7 @@ def main(config: Config) -> None:
         pipeline = assemble(backbone, *trained, config.frames.pixels, config.frames.blank, sample.scheduler)
         pipeline.set_progress_bar_config(disable=True)
         guidance = sample.guidance, sample.image_guidance
-        sampler = rollout.Sampler(pipeline, config.seed, sample.steps, *guidance, sample.precision)
+        sampler = Sampler(pipeline, config.seed, sample.steps, *guidance, sample.precision)
         rollout.generate_with_model(plan, sampler, sample.batch_size, work)
         for name in OF_MODEL:
             publish("sample", work / name, Path("samples") / name)

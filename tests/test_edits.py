@@ -49,6 +49,7 @@ EDITS = {
     "recipevis/sampling/pipeline.py": {"package", "baselines", "native", "sample"},  # the sampling loop
     "recipevis/sampling/guidance.py": {"baselines", "native", "sample"},
     "recipevis/sampling/rollout.py": {"baselines", "native", "sample"},
+    "recipevis/sampling/sampler.py": {"baselines", "native", "sample"},
     "recipevis/sampling/baselines.py": {"baselines", "native"},
     "recipevis/sampling/plan.py": {"plan"},
     "recipevis/evaluation/baselines.py": {"reference"},  # a baseline made of frames: nothing is generated again

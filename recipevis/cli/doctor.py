@@ -15,7 +15,7 @@ import typer
 
 from recipevis.core import files
 from recipevis.core.findings import Finding
-from recipevis.errors import InputError, ParameterError
+from recipevis.errors import InputError, ParameterError, install
 
 if TYPE_CHECKING:
     from recipevis.config import Config
@@ -74,7 +74,7 @@ def examine(parameters: Config, ask: bool = False) -> Iterator[Finding]:
     if ask:
         yield from source.ask(parameters.dataset, parameters.download, recipes)
     if parameters.execution.dask and importlib.util.find_spec("distributed") is None:
-        yield Finding("Dask", "missing", "not installed", "pip install 'recipevis[cluster]'")
+        yield Finding("Dask", "missing", "not installed", install("cluster"))
     yield _ffmpeg()
     yield source_of(parameters.backbone).check()
     evaluate = parameters.evaluate

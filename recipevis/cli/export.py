@@ -1,27 +1,19 @@
 """`recipevis export`: the triplets for other trainers."""
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
 from recipevis.errors import InputError
 
 
-class Layout(StrEnum):
-    """How the triplets are written."""
-
-    PAIRS = "pairs"
-    RECIPES = "recipes"
-    WEBDATASET = "webdataset"
-
-
 def export(
     folder: Annotated[Path, typer.Argument(help="A new folder.")],
     layout: Annotated[
-        Layout, typer.Option(help="Image folder of pairs, a folder for each recipe, or tar files of pairs.")
-    ] = Layout.PAIRS,
+        Literal["pairs", "recipes", "webdataset"],
+        typer.Option(help="Image folder of pairs, a folder for each recipe, or tar files of pairs."),
+    ] = "pairs",
     params: Annotated[Path, typer.Option(help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Write the triplets for other trainers: previous image, sentence, image."""
@@ -38,6 +30,6 @@ def export(
     recipes = read_recipes(Path("data/annotations.json"))
     steps = plan(recipes, triplets, parameters.sample.recipes)
     blank, pixels = parameters.frames.blank, parameters.frames.pixels
-    counts = export_triplets(triplets, recipes, steps, blank, pixels, folder, layout.value)
-    what = "recipes" if layout is Layout.RECIPES else "triplets"
+    counts = export_triplets(triplets, recipes, steps, blank, pixels, folder, layout)
+    what = "recipes" if layout == "recipes" else "triplets"
     print(f"{folder}: {', '.join(f'{split} {count:,}' for split, count in counts.items())} {what}")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from recipevis.cli import outputs
-from recipevis.cli.model import SafetyCheckerFolder, check_model, safety_check
+from recipevis.cli.model import MODEL, ModelFolder, SafetyCheckerFolder, check_model, safety_check
 from recipevis.core import files
 from recipevis.errors import InputError, RecipeVisError
 
@@ -25,12 +25,12 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from recipevis.data.vocabulary import Vocabulary
-    from recipevis.sampling.rollout import Sampler
+    from recipevis.sampling.sampler import Sampler
 
 
 def generate(
     recipe: Annotated[Path, typer.Argument(help="Text, one sentence a line; or Markdown; or schema.org's JSON.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/recipevis"),
+    model: ModelFolder = MODEL,
     out: Annotated[
         Path,
         typer.Option(
@@ -91,7 +91,7 @@ def generate(
     from recipevis.core import devices
     from recipevis.model.schedule import sampling_scheduler
     from recipevis.sampling.pipeline import load_pipeline
-    from recipevis.sampling.rollout import Sampler
+    from recipevis.sampling.sampler import Sampler
 
     pipeline = load_pipeline(model, devices.device(device))
     check = safety_check(safety_checker, pipeline)
@@ -137,7 +137,7 @@ def _draw(
     from PIL import Image
 
     from recipevis.core.progress import meter
-    from recipevis.sampling.rollout import generate_recipe
+    from recipevis.sampling.sampler import generate_recipe
 
     drawn, count = [], len(sentences)
     with meter("generate", len(samplers) * (count - len(kept))) as progress:

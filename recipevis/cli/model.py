@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 
     from recipevis.sampling.pipeline import RecipePipeline
 
+MODEL = Path("models/recipevis")  # the project's own
+ModelFolder = Annotated[Path, typer.Option(help="Folder of a trained model.")]
 SafetyCheckerFolder = Annotated[
     Path | None,
     typer.Option(help="Folder of a Stable Diffusion whose safety checker turns what it flags black; empty: none."),
@@ -25,10 +27,11 @@ def check_model(folder: Path) -> None:
     """Refuse a model that isn't there, before anything is loaded.
 
     Raises:
-        InputError: there is no such folder.
+        InputError: there is no such folder, or it holds no pipeline.
     """
-    if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; `dvc repro package` makes models/recipevis")
+    if not (folder / "model_index.json").is_file():
+        reason = "holds no model" if folder.is_dir() else "no such folder"
+        raise InputError(f"{folder}: {reason}; `dvc repro package` makes {MODEL}")
 
 
 def safety_check(folder: Path | None, pipeline: RecipePipeline) -> Callable[[np.ndarray], np.ndarray] | None:

@@ -8,17 +8,17 @@ from typing import Annotated
 
 import typer
 
+from recipevis.cli.model import MODEL, ModelFolder, check_model
 from recipevis.errors import InputError
 
-_MODEL, _CARD = Path("models/recipevis"), Path("reports/model_card.md")
-_SAMPLES = Path("samples")
+_CARD, _SAMPLES = Path("reports/model_card.md"), Path("samples")
 _EXAMPLES = 3  # recipes
 _LIMITS = "## Limits"  # the section of the card that the examples precede
 
 
 def publish(
     repo: Annotated[str, typer.Argument(help="owner/name on the hub; it is made if it is missing.")],
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = _MODEL,
+    model: ModelFolder = MODEL,
     private: Annotated[bool, typer.Option("--private", help="A new repository is private.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="List the files; upload nothing.")] = False,
 ) -> None:
@@ -58,17 +58,18 @@ def files(repo: str, model: Path) -> dict[str, Path | bytes]:
     """
     from huggingface_hub import ModelCard
 
-    if not (model / "model_index.json").is_file() or not (model / "README.md").is_file():
-        raise InputError(f"{model}: not a RecipeVis model with a card; `dvc repro package` makes models/recipevis")
+    check_model(model)
+    if not (model / "README.md").is_file():
+        raise InputError(f"{model}: has no card, README.md; `dvc repro package` writes one")
     found: dict[str, Path | bytes] = {
         path.relative_to(model).as_posix(): path for path in sorted(model.rglob("*")) if path.is_file()
     }
-    is_own = model.resolve() == _MODEL.resolve()
+    is_own = model.resolve() == MODEL.resolve()
     card = ModelCard.load(_CARD if is_own and _CARD.is_file() else model / "README.md")
     if not card.data.license:
         raise InputError(f"{model / 'README.md'}: its metadata name no license; add one")
     examples = dict(_examples()) if is_own else {}
-    card.text = card.text.replace(json.dumps(_MODEL.as_posix()), json.dumps(repo))
+    card.text = card.text.replace(json.dumps(MODEL.as_posix()), json.dumps(repo))
     if examples:
         shown = "\n\n".join(f"![{sentence}]({name})" for name, (sentence, _) in examples.items())
         card.text = card.text.replace(_LIMITS, f"## Examples\n\nDrawn autoregressively.\n\n{shown}\n\n{_LIMITS}")

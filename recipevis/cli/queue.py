@@ -64,7 +64,8 @@ def check(settings: Sequence[str]) -> None:
         copy = Path(folder) / _PARAMS
         try:
             shutil.copyfile(_PARAMS, copy)
-            apply_overrides(copy, list(settings))
+            # `++` also takes a key that isn't there: config.load then names the one that was meant.
+            apply_overrides(copy, [setting if setting[:1] in "+~" else f"++{setting}" for setting in settings])
         except OSError as error:
             raise ParameterError(f"{_PARAMS}: can't be read: {error.strerror}") from error
         except DvcException as error:

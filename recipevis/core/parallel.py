@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TypeVar
 
 from recipevis.core import progress
-from recipevis.errors import InputError
+from recipevis.errors import InputError, install
 
 _Item = TypeVar("_Item")
 _Result = TypeVar("_Result")
@@ -107,7 +107,7 @@ def _executor(workers: int, dask: str | None) -> Iterator[Executor]:
     try:
         from distributed import Client
     except ImportError:
-        raise InputError("execution.dask: Dask is not installed: pip install 'recipevis[cluster]'") from None
+        raise InputError(f"execution.dask: Dask is not installed: {install('cluster')}") from None
     try:
         client = Client(dask, timeout=30)
     except OSError as error:

@@ -18,8 +18,12 @@ import numpy as np
 import torch
 import transformers
 from diffusers import AutoencoderKL, UNet2DConditionModel
+from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPModel, CLIPTextModel, CLIPTokenizer, CLIPVisionModel
+
+# What `from_pretrained` raises for a folder that is incomplete, damaged or of another kind.
+LOADING_ERRORS = (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError)
 
 _TOKENIZER_LOCK = threading.Lock()  # a tokenizer is not thread-safe
 

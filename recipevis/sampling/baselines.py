@@ -15,7 +15,8 @@ from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
 from recipevis.model.shapes import fuser_shapes
 from recipevis.sampling.pipeline import RecipePipeline, assemble
-from recipevis.sampling.rollout import Sampler, batches, generate_batches
+from recipevis.sampling.rollout import batches, generate_batches
+from recipevis.sampling.sampler import Sampler
 
 
 def generate_baselines(table: pd.DataFrame, sampler: Sampler, batch_size: int, folder: Path) -> None:

@@ -15,7 +15,6 @@ from diffusers.utils import BaseOutput
 from diffusers.utils.torch_utils import randn_tensor
 from huggingface_hub import snapshot_download
 from PIL import Image
-from safetensors import SafetensorError
 from torch import Tensor
 from transformers import CLIPImageProcessorPil, CLIPTextModel, CLIPTokenizer, CLIPVisionModel
 
@@ -29,7 +28,7 @@ from recipevis.model.conditions import Conditioner, Conditions, StepEmbeddings
 from recipevis.model.configuration import read_configuration
 from recipevis.model.denoiser import predict, widen
 from recipevis.model.latents import LatentScaling, latent_shape
-from recipevis.model.networks import Backbone, encode_images, encode_sentences
+from recipevis.model.networks import LOADING_ERRORS, Backbone, encode_images, encode_sentences
 from recipevis.model.schedule import Scheduler, load_scheduler, make_exact, sampling_scheduler
 from recipevis.sampling.guidance import guidance_terms
 
@@ -386,7 +385,7 @@ def load_trained(folder: Path, backbone: Backbone) -> tuple[Conditioner, UNet2DC
             adapters.merge(unet, folder / "lora")
         else:
             unet = UNet2DConditionModel.from_pretrained(folder / "unet")
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
         raise InputError(f"{folder}: can't be loaded: {' '.join(str(error).split())}") from error
     return conditioner, unet
 
@@ -402,7 +401,7 @@ def load_pipeline(folder: Path, device: str | torch.device) -> RecipePipeline:
     _check_fuser(folder)
     try:
         pipeline = RecipePipeline.from_pretrained(folder, local_files_only=True, use_safetensors=True)
-    except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+    except LOADING_ERRORS as error:
         raise InputError(f"{folder}: can't be loaded: {' '.join(str(error).split())}") from error
     for part in ("conditioner", "unet", "vae"):  # diffusers leaves weights that are missing in the file uninitialised
         missing = [name for name, weight in getattr(pipeline, part).named_parameters() if weight.is_meta]

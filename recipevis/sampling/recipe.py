@@ -13,7 +13,7 @@ from recipevis import images
 from recipevis.errors import ParameterError
 from recipevis.sampling import photo
 from recipevis.sampling.pipeline import InputImage, RecipePipeline
-from recipevis.sampling.rollout import Sampler, generate_recipe
+from recipevis.sampling.sampler import Sampler, generate_recipe
 
 
 def draw_recipe(

@@ -1,12 +1,11 @@
-"""Generate recipes step by step: autoregressively (each step from the image generated before it) and teacher-forced.
+"""Generate a plan of recipes: autoregressively (each step from the image generated before it) and teacher-forced.
 
 Images are saved as PNG, so a previous image is always one that was rounded to uint8, and an interrupted run resumes
-after its last whole batch. The noise of an image depends on the seed and its sample alone: it is the same in every set
-of images and for every fuser.
+after its last whole batch.
 """
 
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Event, Lock
@@ -21,52 +20,10 @@ from recipevis.core import files
 from recipevis.core.parallel import in_order, threads
 from recipevis.core.progress import meter
 from recipevis.data.tables.samples import AUTOREGRESSIVE, NO_PREVIOUS, OF_MODEL, TEACHER_FORCED, WRONG_PREVIOUS
-from recipevis.randomness import generator
-from recipevis.sampling.pipeline import RecipePipeline
+from recipevis.sampling.sampler import Sampler
 
 # The previous image of each row, and the first image of its recipe, see `Sampler.generate`.
 Shown = tuple[Sequence[np.ndarray | None], Sequence[np.ndarray | None] | None]
-
-
-@dataclass(frozen=True)
-class Sampler:
-    """A model and its sampling settings, see `RecipePipeline.__call__`; None: the model's default."""
-
-    pipeline: RecipePipeline
-    seed: int
-    num_inference_steps: int | None = None
-    guidance_scale: float | None = None
-    image_guidance_scale: float | None = None
-    precision: str = "fp32"
-
-    def generate(
-        self,
-        keys: Sequence[str],
-        prompts: Sequence[str],
-        previous: Sequence[np.ndarray | None] | None = None,
-        first: Sequence[np.ndarray | None] | None = None,
-    ) -> list[np.ndarray]:
-        """Generate images, uint8 [h, w, 3] each.
-
-        Args:
-            keys: names of the images; the noise of each depends on the seed and its key.
-            prompts: a sentence each.
-            previous: the previous image of each, uint8 [h, w, 3], or None for one that is blank. None in place of the
-                list: every previous image is dropped, as in training.
-            first: the image of each one's first step, likewise; None for the previous one.
-        """
-        generated = self.pipeline(
-            list(prompts),
-            None if previous is None else list(previous),
-            [generator(self.seed, "sample", key) for key in keys],
-            self.num_inference_steps,
-            self.guidance_scale,
-            self.image_guidance_scale,
-            first_image=None if first is None else list(first),
-            drop_image=previous is None,
-            precision=self.precision,
-        )
-        return [np.asarray(image) for image in generated.images]
 
 
 @dataclass(frozen=True)
@@ -80,29 +37,6 @@ class Batch:
     def paths(self, folder: Path) -> list[Path]:
         """The file of each image."""
         return [folder / self.set_name / f"{sample_id}.png" for sample_id in self.rows["sample_id"]]
-
-
-def generate_recipe(
-    sampler: Sampler,
-    sentences: Sequence[str],
-    first_image: np.ndarray | None = None,
-    kept: Sequence[np.ndarray] = (),
-) -> Iterator[np.ndarray]:
-    """Generate one recipe autoregressively: yields an image a sentence, uint8 [h, w, 3], as soon as it is there.
-
-    Args:
-        sampler: the model, and the seed. The noise of a step depends on the seed and the step's number alone.
-        sentences: of all steps.
-        first_image: the previous image of the first step, uint8 [h, w, 3]: a photo that the recipe starts from. None:
-            it is blank.
-        kept: the images of the first steps, uint8 [h, w, 3] each, which are not generated again; the steps after them
-            are yielded.
-    """
-    first, previous = (kept[0], kept[-1]) if len(kept) else (None, first_image)
-    for step in range(len(kept), len(sentences)):
-        (previous,) = sampler.generate([str(step)], [sentences[step]], [previous], [first])
-        first = previous if first is None else first
-        yield previous
 
 
 def generate_with_model(table: pd.DataFrame, sampler: Sampler, batch_size: int, folder: Path) -> None:

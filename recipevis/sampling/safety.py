@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 from PIL import Image
-from safetensors import SafetensorError
 from transformers import CLIPImageProcessorPil
 
 from recipevis.errors import InputError
+from recipevis.model.networks import LOADING_ERRORS
 
 
 class SafetyChecker:
@@ -30,7 +30,7 @@ class SafetyChecker:
         try:
             checker = StableDiffusionSafetyChecker.from_pretrained(folder / "safety_checker", use_safetensors=True)
             self._processor = CLIPImageProcessorPil.from_pretrained(folder / "feature_extractor")
-        except (OSError, ValueError, TypeError, KeyError, RuntimeError, SafetensorError) as error:
+        except LOADING_ERRORS as error:
             raise InputError(f"{folder}: can't be loaded: {' '.join(str(error).split())}") from error
         self._checker = checker.eval().to(device)
 

@@ -11,7 +11,7 @@ from recipevis.config import SampleConfig
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
 from recipevis.sampling.pipeline import assemble
-from recipevis.sampling.rollout import Sampler, generate_recipe
+from recipevis.sampling.sampler import Sampler, generate_recipe
 
 
 def strip_drawer(

@@ -8,7 +8,7 @@ import pytest
 from recipevis.model.networks import Backbone
 from recipevis.sampling.guidance import guidance_terms
 from recipevis.sampling.pipeline import assemble
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 from recipevis.training.trainer import new_conditioner
 from tests.conftest import ROOT
 

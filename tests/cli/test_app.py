@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from recipevis.cli.main import app
 from recipevis.cli.web import downloads, studio
 from recipevis.data import ffmpeg
-from recipevis.errors import InputError
+from recipevis.errors import InputError, install
 
 SENTENCES = ["put the pan on the stove", "add oil", "fry the egg"]
 
@@ -199,6 +199,7 @@ def test_the_json_is_a_recipe_with_pictures(pictures):
 
 
 def test_a_taken_port_is_one_line(tmp_path):
+    (tmp_path / "model_index.json").write_text("{}")
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = CliRunner().invoke(app, ["app", "--model", str(tmp_path), "--port", port])
@@ -207,11 +208,23 @@ def test_a_taken_port_is_one_line(tmp_path):
     assert result.stderr.count("\n") == 1
 
 
-@pytest.mark.parametrize("given", [["--model", "absent"], ["--model", ".", "--host", "203.0.113.1"], ["--model", "."]])
-def test_a_wrong_model_or_host_is_one_line(given, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["--model", "absent"], "absent"),
+        (["--model", "empty"], "empty"),
+        (["--model", "broken", "--host", "203.0.113.1"], "203.0.113.1"),
+        (["--model", "broken"], "broken"),
+    ],
+)
+def test_a_wrong_model_or_host_is_one_line(given, named, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/model_index.json").write_text("{}")
     result = CliRunner().invoke(app, ["app", "--port", "0", *given])
     assert result.exit_code == 2
+    assert named in result.stderr
     assert result.stderr.count("\n") == 1
 
 
@@ -219,5 +232,5 @@ def test_without_the_extra_it_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "nicegui", None)
     result = CliRunner().invoke(app, ["app", "--model", str(tmp_path)])
     assert result.exit_code == 2
-    assert "recipevis[app]" in result.stderr
+    assert install("app") in result.stderr
     assert result.stderr.count("\n") == 1

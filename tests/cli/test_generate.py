@@ -21,7 +21,7 @@ from recipevis.errors import InputError
 from recipevis.model.conditions import Conditioner
 from recipevis.model.networks import Backbone
 from recipevis.model.shapes import fuser_shapes
-from recipevis.sampling import pipeline, rollout
+from recipevis.sampling import pipeline, sampler
 
 PIPELINE = SimpleNamespace(config=SimpleNamespace(pixels=64))
 
@@ -32,10 +32,11 @@ def call(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "recipe.txt").write_text("\n  melt the butter \n\n\nfry an egg, slowly\n", encoding="utf-8")
     (tmp_path / "model").mkdir()
+    (tmp_path / "model/model_index.json").write_text("{}")
     asked = {}
 
     def load_pipeline(folder, device):
-        if list(folder.iterdir()):
+        if folder.name != "model":
             raise InputError(f"{folder}: not a RecipeVis model")
         asked["device"] = str(device)
         return PIPELINE
@@ -46,8 +47,8 @@ def call(tmp_path, monkeypatch):
             yield np.full((64, 64, 3), 60 * number, np.uint8)
 
     monkeypatch.setattr(pipeline, "load_pipeline", load_pipeline)
-    monkeypatch.setattr(rollout, "generate_recipe", generate_recipe)
-    monkeypatch.setattr(rollout, "Sampler", lambda *given: given)
+    monkeypatch.setattr(sampler, "generate_recipe", generate_recipe)
+    monkeypatch.setattr(sampler, "Sampler", lambda *given: given)
 
     def called(*arguments):
         return CliRunner().invoke(app, ["generate", *map(str, arguments)]), asked
@@ -168,7 +169,7 @@ def test_each_step_is_saved_as_soon_as_it_is_drawn(call, tmp_path, monkeypatch):
             seen.append(sorted(path.name for path in tmp_path.glob("new/steps/*")))
             yield np.full((64, 64, 3), number, np.uint8)
 
-    monkeypatch.setattr(rollout, "generate_recipe", generate_recipe)
+    monkeypatch.setattr(sampler, "generate_recipe", generate_recipe)
     (tmp_path / "recipe.txt").write_text("stir\n" * 101)
     result, _ = call("recipe.txt", "--model", "model", "--steps-dir", "new/steps", "--out", "new/steps/board.png")
     assert result.exit_code == 0, result.output
@@ -193,7 +194,7 @@ def stopped(by):
 
 @pytest.mark.parametrize("own", [True, False])
 def test_what_was_drawn_before_an_interruption_is_kept(call, tmp_path, monkeypatch, own):
-    monkeypatch.setattr(rollout, "generate_recipe", stopped(KeyboardInterrupt()))
+    monkeypatch.setattr(sampler, "generate_recipe", stopped(KeyboardInterrupt()))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "temporary"))
     (tmp_path / "temporary").mkdir()
     result, _ = call("recipe.txt", "--model", "model", *(["--steps-dir", "steps"] if own else []))
@@ -208,7 +209,7 @@ def test_what_was_drawn_before_an_interruption_is_kept(call, tmp_path, monkeypat
 
 
 def test_an_error_of_the_model_names_the_pictures_too(call, monkeypatch):
-    monkeypatch.setattr(rollout, "generate_recipe", stopped(RuntimeError("out of memory")))
+    monkeypatch.setattr(sampler, "generate_recipe", stopped(RuntimeError("out of memory")))
     result, _ = call("recipe.txt", "--model", "model", "--steps-dir", "steps")
     assert isinstance(result.exception, RuntimeError)
     assert result.stderr.splitlines()[-1].endswith("2 steps are in steps")
@@ -235,7 +236,7 @@ def test_no_temporary_folder_is_left(call, tmp_path, monkeypatch):
     before = set(tmp_path.iterdir())
     assert call("recipe.txt", "--model", "model")[0].exit_code == 0
     assert set(tmp_path.iterdir()) - before == {tmp_path / "storyboard.png"}
-    monkeypatch.setattr(rollout, "generate_recipe", lambda *given: iter(()).__next__())
+    monkeypatch.setattr(sampler, "generate_recipe", lambda *given: iter(()).__next__())
     call("recipe.txt", "--model", "model")
     assert set(tmp_path.iterdir()) - before == {tmp_path / "storyboard.png"}
 
@@ -355,7 +356,7 @@ def test_a_page_escapes_sentences(call, tmp_path):
 
 def test_a_photo_is_the_image_before_the_first_step(call, tmp_path, monkeypatch):
     stand_in, asked = drawing(lambda sampler, step: step)
-    monkeypatch.setattr(rollout, "generate_recipe", stand_in)
+    monkeypatch.setattr(sampler, "generate_recipe", stand_in)
     exif = Image.Exif()
     exif[0x0112] = 8  # to be turned anticlockwise
     Image.new("L", (300, 100), 200).save(tmp_path / "photo.jpg", exif=exif)
@@ -374,7 +375,7 @@ def test_a_photo_is_the_image_before_the_first_step(call, tmp_path, monkeypatch)
 
 def test_variants_are_rows_and_each_has_its_own_noise(call, tmp_path, monkeypatch):
     stand_in, asked = drawing(lambda sampler, step: 10 * sampler[1] + step)
-    monkeypatch.setattr(rollout, "generate_recipe", stand_in)
+    monkeypatch.setattr(sampler, "generate_recipe", stand_in)
     options = ("--model", "model", "--seed", 4, "--steps-dir", "steps")
     for out in ("board.png", "board.html"):
         result, _ = call("recipe.txt", *options, "--variants", 3, "--out", out)
@@ -396,7 +397,7 @@ def test_earlier_pictures_are_kept(call, tmp_path, monkeypatch):
     assert call("recipe.txt", "--model", "model", "--steps-dir", "steps")[0].exit_code == 0
     before = (tmp_path / "steps/step_01.png").read_bytes()
     stand_in, asked = drawing(lambda sampler, step: 90 + sampler[1])
-    monkeypatch.setattr(rollout, "generate_recipe", stand_in)
+    monkeypatch.setattr(sampler, "generate_recipe", stand_in)
     (tmp_path / "recipe.txt").write_text("melt the butter\nfry two eggs\n")
     options = ("recipe.txt", "--model", "model", "--steps-dir", "steps", "--from-step", 2)
     assert call(*options)[0].exit_code == 0

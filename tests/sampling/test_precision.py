@@ -21,7 +21,7 @@ from recipevis.kitchen.drawing import rendering
 from recipevis.model.conditions import StepEmbeddings
 from recipevis.model.networks import Backbone, encode_images, encode_sentences
 from recipevis.sampling.pipeline import assemble
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 from recipevis.training.trainer import new_conditioner, new_trainer
 
 SENTENCES = ["add salt", "stir"]

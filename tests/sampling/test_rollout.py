@@ -11,6 +11,7 @@ import torch
 from recipevis import images
 from recipevis.sampling import rollout
 from recipevis.sampling.plan import plan
+from recipevis.sampling.sampler import Sampler, generate_recipe
 
 
 @dataclass
@@ -156,7 +157,7 @@ def test_threads_change_no_image(recipes, triplets, pipeline, tmp_path, monkeypa
     table, sets = plan(recipes, triplets, None), []
     for count in (1, 4):
         monkeypatch.setattr(rollout, "threads", lambda device, count=count: count)
-        rollout.generate_with_model(table, rollout.Sampler(pipeline, 0, 2, 2.0), 2, tmp_path / str(count))
+        rollout.generate_with_model(table, Sampler(pipeline, 0, 2, 2.0), 2, tmp_path / str(count))
         files = sorted((tmp_path / str(count)).rglob("*.png"))
         sets.append({path.relative_to(tmp_path / str(count)): path.read_bytes() for path in files})
     assert sets[0] == sets[1]
@@ -176,24 +177,24 @@ def test_an_error_ends_every_chain(recipes, triplets, pipeline, tmp_path, monkey
         return before(path)
 
     monkeypatch.setattr(rollout.images, "read", read)
-    table, sampler = plan(recipes, triplets, None), rollout.Sampler(pipeline, 0, 2, 2.0)
+    table, sampler = plan(recipes, triplets, None), Sampler(pipeline, 0, 2, 2.0)
     with pytest.raises(OSError, match="gone"):
         rollout.generate_with_model(table, sampler, 1, tmp_path / "out")
     assert len(list((tmp_path / "out/autoregressive").glob("*.png"))) < 9
 
 
 def test_noise_depends_on_seed_and_sample_alone(pipeline):
-    sampler = rollout.Sampler(pipeline, 0, 2, 2.0)
+    sampler = Sampler(pipeline, 0, 2, 2.0)
     together = sampler.generate(["x", "y"], ["add salt", "stir"], [None, None])
     alone = sampler.generate(["y"], ["stir"], [None])
     assert np.abs(together[1].astype(int) - alone[0]).max() <= 1  # another batch size may round differently
-    other_seed = rollout.Sampler(pipeline, 1, 2, 2.0).generate(["y"], ["stir"], [None])
+    other_seed = Sampler(pipeline, 1, 2, 2.0).generate(["y"], ["stir"], [None])
     assert np.abs(other_seed[0].astype(int) - alone[0]).max() > 1
 
 
 def test_a_recipe_is_generated_from_its_own_images(pipeline):
     recorder = Recorder(pipeline)
-    list(rollout.generate_recipe(recorder, ["one", "two", "three"]))
+    list(generate_recipe(recorder, ["one", "two", "three"]))
     assert [image if image is None else int(image.flat[0]) for call in recorder.calls for image in call[2]] == [
         None,
         1,
@@ -204,7 +205,7 @@ def test_a_recipe_is_generated_from_its_own_images(pipeline):
 def test_a_recipe_can_start_from_a_photo(pipeline):
     """The photo is the first step's previous image; the recipe's first image is still the first that is drawn."""
     recorder, photo = Recorder(pipeline), np.full((40, 30, 3), 99, np.uint8)
-    drawn = list(rollout.generate_recipe(recorder, ["one", "two", "three"], photo))
+    drawn = list(generate_recipe(recorder, ["one", "two", "three"], photo))
     assert [int(call[2][0].flat[0]) for call in recorder.calls] == [99, 1, 2]
     firsts = [recorder.firsts[step, str(step)] for step in range(3)]
     assert firsts[0] is None
@@ -214,18 +215,18 @@ def test_a_recipe_can_start_from_a_photo(pipeline):
 def test_steps_that_are_kept_are_not_drawn_again(pipeline):
     recorder, kept = Recorder(pipeline), [np.full((32, 32, 3), 50 + step, np.uint8) for step in range(2)]
     photo = np.full((32, 32, 3), 99, np.uint8)
-    assert len(list(rollout.generate_recipe(recorder, ["one", "two", "three", "four"], photo, kept))) == 2
+    assert len(list(generate_recipe(recorder, ["one", "two", "three", "four"], photo, kept))) == 2
     assert [call[0] for call in recorder.calls] == [["2"], ["3"]]  # the noise is that of the whole recipe
     assert [call[1] for call in recorder.calls] == [["three"], ["four"]]
     assert [int(call[2][0].flat[0]) for call in recorder.calls] == [51, 1]
     assert all(int(recorder.firsts[number, str(number + 2)].flat[0]) == 50 for number in range(2))
-    assert not list(rollout.generate_recipe(recorder, ["one", "two"], None, kept))
+    assert not list(generate_recipe(recorder, ["one", "two"], None, kept))
 
 
 def test_redrawing_from_a_step_on_gives_the_same_images(pipeline):
-    sampler, sentences = rollout.Sampler(pipeline, 0, 2, 2.0), ["melt", "stir", "serve"]
-    whole = list(rollout.generate_recipe(sampler, sentences))
-    again = list(rollout.generate_recipe(sampler, sentences, kept=whole[:1]))
+    sampler, sentences = Sampler(pipeline, 0, 2, 2.0), ["melt", "stir", "serve"]
+    whole = list(generate_recipe(sampler, sentences))
+    again = list(generate_recipe(sampler, sentences, kept=whole[:1]))
     assert all(np.array_equal(one, other) for one, other in zip(whole[1:], again, strict=True))
     photo = np.random.default_rng(0).integers(0, 256, (50, 20, 3), np.uint8)
-    assert not np.array_equal(next(rollout.generate_recipe(sampler, sentences, photo)), whole[0])
+    assert not np.array_equal(next(generate_recipe(sampler, sentences, photo)), whole[0])

@@ -8,7 +8,7 @@ from recipevis import images
 from recipevis.model.networks import Backbone
 from recipevis.sampling import baselines
 from recipevis.sampling.plan import plan
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 
 
 def test_baselines(recipes, triplets, tiny_backbone, tmp_path):

@@ -7,7 +7,7 @@ from PIL import Image
 from recipevis import draw_recipe, draw_recipes
 from recipevis.errors import ParameterError
 from recipevis.sampling.recipe import as_photo
-from recipevis.sampling.rollout import Sampler, generate_recipe
+from recipevis.sampling.sampler import Sampler, generate_recipe
 
 SETTINGS = {"num_inference_steps": 2, "guidance_scale": 2.0}
 

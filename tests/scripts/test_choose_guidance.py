@@ -11,7 +11,7 @@ from recipevis.kitchen import recipes
 from recipevis.kitchen.drawing import rendering
 from recipevis.model.networks import Backbone
 from recipevis.sampling.pipeline import assemble
-from recipevis.sampling.rollout import Sampler
+from recipevis.sampling.sampler import Sampler
 from recipevis.training.trainer import new_conditioner
 from scripts import choose_guidance as script
 from tests.conftest import set_parameters

@@ -17,8 +17,8 @@ from recipevis.embeddings.reader import Embeddings
 from recipevis.model import adapters
 from recipevis.model.latents import LatentScaling
 from recipevis.model.networks import Backbone
-from recipevis.sampling import rollout
 from recipevis.sampling.pipeline import assemble, load_pipeline, load_trained
+from recipevis.sampling.sampler import Sampler, generate_recipe
 from recipevis.training.batches import Batches
 from recipevis.training.trainer import new_conditioner, new_trainer
 from tests.training.test_trainer import interrupt_after, settings, weights_hash
@@ -202,7 +202,7 @@ def test_a_model_of_before_draws_the_same_bytes(make, tmp_path):
             new = ("condition", "previous_latent", "first_latent")
             path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k not in new}))
         pipeline = load_pipeline(tmp_path / name, "cpu")
-        pictures = list(rollout.generate_recipe(rollout.Sampler(pipeline, 0), ["melt the butter", "fry an egg"]))
+        pictures = list(generate_recipe(Sampler(pipeline, 0), ["melt the butter", "fry an egg"]))
         drawn.append(b"".join(image.tobytes() for image in pictures))
     assert drawn[0] == drawn[1]
 

@@ -2,6 +2,8 @@
 
 # ruff: noqa: F811
 import io
+import json
+import struct
 
 import numpy as np
 import pandas as pd
@@ -9,6 +11,7 @@ import pytest
 from dvclive import Live
 from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from wandb.proto.wandb_internal_pb2 import Record
 
 from recipevis.config import SampleConfig
 from recipevis.core.training_log import TrainingLog
@@ -46,7 +49,43 @@ def from_dvclive(folder):
     return scalars, {int(path.stem): np.array(Image.open(path)) for path in shown}
 
 
-READERS = {"tensorboard": from_tensorboard, "dvclive": from_dvclive}
+def from_wandb(folder):
+    """The same, of a run that was killed and resumed offline: a file each; a step that is in both is shown once."""
+    scalars, shown = {}, {}
+    for path in sorted(folder.parent.glob(f"wandb/*-{folder.name}/*.wandb")):
+        for values in map(logged, wandb_records(path.read_bytes())):
+            step = values.pop("_step")
+            for name, value in values.items():
+                if name == "validation_recipe/filenames":
+                    shown[step] = np.array(Image.open(path.parent / "files" / value[0]))
+                else:
+                    scalars.setdefault(name, {})[step] = value
+    return {name: sorted(by_step.items()) for name, by_step in scalars.items()}, shown
+
+
+def logged(record):
+    """The values of a step."""
+    return {"/".join(item.nested_key) or item.key: json.loads(item.value_json) for item in record.history.item}
+
+
+def wandb_records(content):
+    """The records of a .wandb file: LevelDB's log format after a header of 7 bytes, in blocks of 32 KiB."""
+    at, parts, block = 7, b"", 2**15
+    while at + 7 <= len(content):
+        if block - at % block < 7:  # the rest of a block, too short for a record's head
+            at += block - at % block
+            continue
+        _, length, kind = struct.unpack_from("<IHB", content, at)
+        parts += content[at + 7 : at + 7 + length]
+        at += 7 + length
+        if kind in (1, 4):  # whole, or the last part
+            record = Record.FromString(parts)
+            parts = b""
+            if record.HasField("history"):
+                yield record
+
+
+READERS = {"tensorboard": from_tensorboard, "dvclive": from_dvclive, "wandb": from_wandb}
 
 
 @pytest.mark.parametrize("tracker", READERS)
@@ -54,6 +93,8 @@ def test_a_tracked_run_that_was_killed_gives_the_same_bytes_and_shows_each_step_
     make, table, tmp_path, monkeypatch, tracker
 ):
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_ERROR_REPORTING", "false")
     plain, _ = make(**OFTEN)
     expected = plain.run(tmp_path / "plain")
     assert not (tmp_path / "logs").exists()

@@ -2,17 +2,16 @@
 
 import errno
 import socket
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from recipevis.cli.model import SafetyCheckerFolder, check_model, safety_check
-from recipevis.errors import InputError
+from recipevis.cli.model import MODEL, ModelFolder, SafetyCheckerFolder, check_model, safety_check
+from recipevis.errors import InputError, install
 
 
 def app(
-    model: Annotated[Path, typer.Option(help="Folder of a trained model.")] = Path("models/recipevis"),
+    model: ModelFolder = MODEL,
     host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 also serves other machines.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port to listen on; 0: any free one.", min=0, max=65535)] = 7860,
     safety_checker: SafetyCheckerFolder = None,
@@ -22,7 +21,7 @@ def app(
     try:
         import nicegui  # noqa: F401
     except ImportError as error:
-        raise InputError('the page needs further packages: pip install "recipevis[app]"') from error
+        raise InputError(f"the page needs NiceGUI: {install('app')}") from error
     check_model(model)
     with _listen(host, port) as listening:
         print("loading the model", flush=True)
@@ -31,7 +30,7 @@ def app(
         from recipevis.core import devices
         from recipevis.data.vocabulary import Vocabulary
         from recipevis.sampling.pipeline import load_pipeline
-        from recipevis.sampling.rollout import Sampler
+        from recipevis.sampling.sampler import Sampler
 
         vocabulary = Vocabulary.load(model / "tokenizer")
         pipeline = load_pipeline(model, devices.device(device))

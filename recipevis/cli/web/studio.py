@@ -18,7 +18,7 @@ from recipevis.data.sentences import forbidden
 from recipevis.data.vocabulary import Vocabulary
 from recipevis.errors import InputError
 from recipevis.sampling.photo import upright
-from recipevis.sampling.rollout import Sampler, generate_recipe
+from recipevis.sampling.sampler import Sampler, generate_recipe
 
 MOST_STEPS = 30
 MOST_CHARACTERS = 500  # of a sentence
