@@ -30,6 +30,7 @@ _KINDS = {
     "paper": "The paper's rows",
     "control": "Controls that are trained",
     "method": "Beyond the paper",
+    "own": "Further fusers",
     "within": "Controls within a row",
     "system": "Other systems",
     "baseline": "Baselines",

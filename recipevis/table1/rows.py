@@ -6,6 +6,7 @@ The paper's baseline is "Stable Diffusion". It doesn't say whether it was fine-t
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from recipevis.config import FUSERS
 from recipevis.errors import ParameterError
 
 # The paper's three columns, in our readings: which is closest to its "CLIP comparison score" is not known.
@@ -25,7 +26,8 @@ class Row:
         fuser: what is trained; None: nothing, the images are those of the untouched backbone in any experiment.
         cycle: whether with the cycle loss.
         paper: the paper's CLIP, PSNR and SSIM; None: not in the paper.
-        kind: `paper`, `control` (a control of ours that is trained) or `method` (the rows of docs/method.md).
+        kind: `paper`, `control` (a control of ours that is trained), `method` (the rows of docs/method.md) or `own` (a
+            fuser that is none of these).
         previous_latent, first_latent, condition: the parameters of these names.
         scheduler: the parameter `sample.scheduler`.
     """
@@ -81,7 +83,7 @@ _FUSERS = (
     ("attend_to_image", "Attend to image", (32.47, 9.11, 0.21), (32.29, 9.19, 0.19)),
 )
 BASELINE, TEXT_ONLY, BEST, LATENT, DPM = "baseline", "text_only", "attend_to_image", "latent", "dpm-solver++"
-ROWS = (
+_OURS = (
     Row("untouched", "Stable Diffusion, untouched", None, paper=_STABLE_DIFFUSION),
     Row(BASELINE, "Baseline, fine-tuned", BASELINE, paper=_STABLE_DIFFUSION),
     Row(f"{BASELINE}-cycle", "Baseline, fine-tuned, cycle loss", BASELINE, cycle=True),
@@ -108,7 +110,14 @@ ROWS = (
         condition="append",
     ),
 )
-KINDS = ("paper", "control", "method")
+# A further fuser is a row as soon as its file is there.
+_OWN = tuple(
+    Row(name, name.replace("_", " ").capitalize(), name, kind="own")
+    for name in FUSERS
+    if name not in {row.fuser for row in _OURS}
+)
+ROWS = _OURS + _OWN
+KINDS = ("paper", "control", "method", "own")
 ROW_KEYS = tuple(ROWS[0].settings(0, 0))  # the parameters that rows set
 PAPER_ROWS = tuple(row for row in ROWS if row.kind == "paper")  # thirteen
 
@@ -134,13 +143,13 @@ def select(keys: Sequence[str] | None) -> list[Row]:
 def comparisons() -> Iterator[tuple[str, Row, Row]]:
     """The declared family.
 
-    Each fuser against the baseline and against text alone, the cycle loss against none; our rows against the paper's
+    Each fuser, your own too, against the baseline and against text alone, the cycle loss against none; our rows against the paper's
     best and against the plainest of them.
     """
     known = {row.key: row for row in ROWS}
     fusers = [known[key] for key, *_ in _FUSERS]
     for other in (known[BASELINE], known[TEXT_ONLY]):
-        yield from ((f"against {other.label.lower()}", row, other) for row in fusers)
+        yield from ((f"against {other.label.lower()}", row, other) for row in (*fusers, *_OWN))
     for row in (known[BASELINE], *fusers):
         yield "cycle loss against none", known[f"{row.key}-cycle"], row
     ours = [row for row in ROWS if row.kind == "method"]

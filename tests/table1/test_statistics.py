@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from recipevis.config import FUSERS
 from recipevis.errors import ParameterError
 from recipevis.evaluation import significance
 from recipevis.table1 import render, rows, table
@@ -20,6 +21,7 @@ def made(found):
 def test_there_are_the_papers_thirteen_rows_and_two_controls():
     assert len(rows.PAPER_ROWS) == 13
     assert [row.key for row in rows.ROWS if row.kind == "control"] == ["text_only", "image_only"]
+    assert {row.fuser for row in rows.ROWS if row.fuser} == set(FUSERS)  # an own fuser has a row, too
     assert len({row.key for row in rows.ROWS}) == len(rows.ROWS)
     assert len({row.experiment(0) for row in rows.trained()}) == len(rows.ROWS) - 1
 
