@@ -87,7 +87,7 @@ PTH = import os, sys; b = os.path.join(sys.prefix, "bin"); p = os.environ.get("P
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 	  { echo "setup: RecipeVis needs Python 3.11 or later; choose one: make PYTHON=python3.12 $(MAKECMDGOALS)" >&2; exit 2; }
-	@echo "setup: installing packages into .venv, one or two minutes"
+	@echo "setup: installing packages into .venv, 2 GB on disk: two minutes or more, without further output"
 	@test -x .venv/bin/pip || $(PYTHON) -m venv --clear .venv
 	$(INSTALL) -e . --config-settings editable_mode=compat
 	@.venv/bin/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' | \

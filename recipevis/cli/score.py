@@ -27,6 +27,7 @@ def score(
     params: Annotated[Path, typer.Option(help="The parameter file.")] = Path("params.yaml"),
 ) -> None:
     """Score the images of any system: its row in Table 1, and its paired differences to the model and baselines."""
+    print(f"score: reading {folder}", flush=True)  # the imports take seconds
     from recipevis import config
     from recipevis.core import files
     from recipevis.core.devices import device

@@ -20,7 +20,8 @@ def run(
     rows: Annotated[
         str,
         typer.Option(
-            help="Rows or kinds (paper, control, method, own), with commas; empty: all. `recipevis table1 rows` lists them."
+            help="Rows or kinds (paper, control, method, own), with commas; empty: all. `recipevis table1 rows` lists "
+            "them."
         ),
     ] = "",
     gpus: Annotated[str, typer.Option(help="Numbers of GPUs, with commas: one process each.")] = "",

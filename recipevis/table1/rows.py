@@ -143,8 +143,8 @@ def select(keys: Sequence[str] | None) -> list[Row]:
 def comparisons() -> Iterator[tuple[str, Row, Row]]:
     """The declared family.
 
-    Each fuser, your own too, against the baseline and against text alone, the cycle loss against none; our rows against the paper's
-    best and against the plainest of them.
+    Each fuser, your own too, against the baseline and against text alone, the cycle loss against none; our rows against
+    the paper's best and against the plainest of them.
     """
     known = {row.key: row for row in ROWS}
     fusers = [known[key] for key, *_ in _FUSERS]
