@@ -5,7 +5,7 @@ import pytest
 from benchmarks import hours
 from benchmarks.hours import Costs, Gpu, Hours
 from recipevis.config import FUSERS
-from recipevis.table1.rows import select
+from recipevis.table1.rows import ROWS, select
 
 
 @pytest.mark.parametrize("key", ["baseline", "concat", "text_only", "latent"])
@@ -31,7 +31,7 @@ def test_an_image_counts_once(key, controls):
 def test_hours_are_sums_of_seconds():
     costs = Costs({fuser: 0.1 + number / 100 for number, fuser in enumerate(FUSERS)}, 2.0, 0.5, 2.5, 0.01)
     rows = {row.name: row for row in hours.of_rows(costs, 1000)}
-    assert len(rows) == 23  # eight fusers, six also with L_cyc, eight of ours, and the untouched backbone
+    assert len(rows) == len(ROWS)
     assert rows["Previous latent"].training > rows["Previous latent, DDIM"].training == 0
     plain, cycled = rows["Concatenation"], rows["Concatenation, cycle loss"]
     assert plain.training * 3600 == pytest.approx(sum(costs.steps["concat"] for _ in range(1000)))
