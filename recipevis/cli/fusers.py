@@ -36,6 +36,7 @@ def fusers(
     from recipevis import config
 
     parameters = config.load(params)
+    print("fusers: counting weights", flush=True)  # importing torch takes seconds
     shapes, comment = configured_shapes(parameters)
     weights = Table("fuser", Column("hidden", justify="right"), Column("weights", justify="right"), box=SIMPLE)
     options = Table("fuser", "option", "type", "range", "default", "", box=SIMPLE)
