@@ -260,6 +260,7 @@ def test_a_taken_port_is_one_line(tmp_path):
         (["--model", "absent"], "absent"),
         (["--model", "empty"], "empty"),
         (["--model", "broken", "--host", "203.0.113.1"], "203.0.113.1"),
+        (["--model", "broken", "--host", "ä" * 64], "ä" * 64),
         (["--model", "broken"], "broken"),
     ],
 )
