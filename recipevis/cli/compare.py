@@ -21,7 +21,11 @@ def compare(
     from recipevis.compare.experiments import read_all
     from recipevis.compare.page import page
     from recipevis.core import files
+    from recipevis.errors import InputError
 
     found = read_all(experiments)
-    files.write_text(out, page(found, recipes))
+    try:
+        files.write_text(out, page(found, recipes))
+    except OSError as error:
+        raise InputError(f"{out}: can't be written: {error.strerror or error}") from error
     print(f"{out}: {', '.join(one.name for one in found)}; open it in a browser")

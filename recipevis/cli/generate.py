@@ -83,8 +83,9 @@ def generate(
     kept = _read_kept(steps_dir, from_step, len(sentences))
     photo = None if first_image is None else _read_picture(first_image)
     check_model(model)
+    labels = [f"seed {number}" for number in range(seed, seed + variants)]
     if (pixels := _pixels(model)) is not None:
-        outputs.check_size(out.suffix.lower(), sentences, pixels, variants)
+        outputs.check_size(out.suffix.lower(), sentences, pixels, labels)
     _show(sentences)
     _warn(sentences, model / "tokenizer")
     print(f"loading {model} ...", flush=True)  # it takes seconds
@@ -98,7 +99,7 @@ def generate(
     if scheduler:
         pipeline.scheduler = sampling_scheduler(pipeline.scheduler.config, scheduler)
     pixels = pipeline.config.pixels
-    outputs.check_size(out.suffix.lower(), sentences, pixels, variants)
+    outputs.check_size(out.suffix.lower(), sentences, pixels, labels)
     for number, picture in enumerate(kept):
         if picture.shape[:2] != (pixels, pixels):
             size = f"{picture.shape[1]} x {picture.shape[0]} pixels, the model draws {pixels} x {pixels}"
@@ -107,7 +108,6 @@ def generate(
     saved: list[Path] = []
     with _kept(saved, steps_dir) as folder:
         drawn = _draw(samplers, sentences, photo, kept, check, folder, saved)
-        labels = [f"seed {sampler_seed}" for sampler_seed in range(seed, seed + variants)]
         outputs.write(out, outputs.Drawing(_title(recipe), sentences, drawn, labels))
     print(out)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import json
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ if TYPE_CHECKING:
 
 SHEETS = (".png", ".jpg", ".jpeg", ".webp", ".html")  # these show several variants
 FORMATS = (*SHEETS, ".gif", ".mp4", ".json")
-_WEBP_SIDE = 16_383  # pixels, the format's limit
+# Of formats with a limit: the name, the longest side in pixels, and what has a higher limit.
+_SIDES = {".webp": ("a WebP", 16_383, ".png"), ".mp4": ("an MP4", 16_384, ".gif")}
 _RATE = 10  # pictures a second of a film: each step is shown for a second
 
 
@@ -40,29 +42,32 @@ class Drawing:
     labels: Sequence[str]
 
 
-def check_size(suffix: str, sentences: Sequence[str], pixels: int, variants: int) -> None:
+def check_size(suffix: str, sentences: Sequence[str], pixels: int, labels: Sequence[str]) -> None:
     """Refuse a recipe whose picture would be too large, before it is drawn.
 
     Args:
         suffix: the ending of the file.
         sentences: of the steps.
         pixels: height and width of an image.
-        variants: how many drawings there are.
+        labels: of the drawings.
 
     Raises:
         InputError: it would be too large.
     """
     from recipevis.cli import storyboard
 
-    if suffix not in SHEETS or suffix == ".html":
+    if suffix in (".html", ".json"):
         return
-    if variants > 1:
-        layout = storyboard.arrange_sheet(sentences, pixels, pixels, variants)
+    if suffix not in SHEETS:
+        layout, _ = storyboard.arrange_slides(sentences, pixels, pixels)
+    elif len(labels) > 1:
+        layout = storyboard.arrange_sheet(sentences, pixels, pixels, labels)
     else:
         layout = storyboard.arrange(sentences, pixels, pixels)
-    if suffix == ".webp" and max(layout.width, layout.height) > _WEBP_SIDE:
+    name, most, other = _SIDES.get(suffix, ("", math.inf, ""))
+    if max(layout.width, layout.height) > most:
         size = f"{layout.width:,} x {layout.height:,} pixels"
-        raise InputError(f"the storyboard would have {size}, a WebP has at most {_WEBP_SIDE:,} a side: choose .png")
+        raise InputError(f"the picture would have {size}, {name} has at most {most:,} a side: choose {other}")
 
 
 def write(path: Path, drawing: Drawing) -> None:

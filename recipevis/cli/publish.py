@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated
@@ -71,7 +72,7 @@ def files(repo: str, model: Path) -> dict[str, Path | bytes]:
     examples = dict(_examples()) if is_own else {}
     card.text = card.text.replace(json.dumps(MODEL.as_posix()), json.dumps(repo))
     if examples:
-        shown = "\n\n".join(f"![{sentence}]({name})" for name, (sentence, _) in examples.items())
+        shown = "\n\n".join(f"![{_escaped(sentence)}]({name})" for name, (sentence, _) in examples.items())
         card.text = card.text.replace(_LIMITS, f"## Examples\n\nDrawn autoregressively.\n\n{shown}\n\n{_LIMITS}")
     found |= {name: picture for name, (_, picture) in examples.items()}
     return found | {"README.md": f"{str(card).rstrip()}\n".encode()}
@@ -94,6 +95,11 @@ def _examples() -> Iterator[tuple[str, tuple[str, bytes]]]:
         target, sentences = io.BytesIO(), steps["sentence"].tolist()
         storyboard.compose([np.asarray(Image.open(path)) for path in paths], sentences).save(target, "png")
         yield f"examples/{number + 1}.png", (sentences[0], target.getvalue())
+
+
+def _escaped(text: str) -> str:
+    """A text whose signs mean nothing in Markdown."""
+    return re.sub(r"([\\`*_\[\]<>&])", r"\\\1", text)
 
 
 def _upload(repo: str, contents: dict[str, Path | bytes], private: bool) -> None:

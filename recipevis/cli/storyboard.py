@@ -72,12 +72,11 @@ def contact_sheet(
         InputError: the picture would be too large, see `arrange_sheet`.
     """
     height, width = variants[0][0].shape[:2]
-    layout = arrange_sheet(captions, width, height, len(variants))
-    small = font(layout.text_pixels)
+    layout = arrange_sheet(captions, width, height, labels)
+    small, left = font(layout.text_pixels), _label_width(labels, layout.text_pixels)
     gap, margin = layout.text_pixels // 2, 2 * layout.text_pixels
-    left = math.ceil(max(map(small.getlength, labels))) + gap
     down = (len(variants) - 1) * (height + gap)
-    canvas = Image.new("RGB", (layout.width + left, layout.height), PAPER)
+    canvas = Image.new("RGB", (layout.width, layout.height), PAPER)
     pen, fonts = ImageDraw.Draw(canvas), _fonts(layout, captions)
     for row, (label, pictures) in enumerate(zip(labels, variants, strict=True)):
         top = row * (height + gap)
@@ -99,14 +98,9 @@ def slides(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> list[Imag
     Raises:
         InputError: a caption is too long.
     """
-    scale = math.ceil(_SLIDE / pictures[0].shape[1])
+    layout, scale = arrange_slides(captions, *pictures[0].shape[1::-1])
     height, width = (side * scale for side in pictures[0].shape[:2])
-    layout = _one_strip(captions, width, height, columns=1)
-    margin = 2 * layout.text_pixels
-    most = max(cell.boxes[-1][3] - cell.picture[1] for cell in layout.cells)
-    size = [side + side % 2 for side in (layout.width, most + 2 * margin)]
-    if not _fits(*size):
-        raise InputError(f"a slide would have {size[0]:,} x {size[1]:,} pixels: give a recipe with shorter steps")
+    size, margin = (layout.width, layout.height), 2 * layout.text_pixels
     made, fonts = [], _fonts(layout, captions)
     for index, (picture, cell) in enumerate(zip(pictures, layout.cells, strict=True), start=1):
         canvas, up = Image.new("RGB", size, PAPER), margin - cell.picture[1]
@@ -115,6 +109,23 @@ def slides(pictures: Sequence[np.ndarray], captions: Sequence[str]) -> list[Imag
         _write(canvas, index, cell, *fonts, (0, up))
         made.append(canvas)
     return made
+
+
+def arrange_slides(captions: Sequence[str], width: int, height: int) -> tuple[Layout, int]:
+    """The places of all slides, below each other, with the width and height of one; how many times images are enlarged.
+
+    Arguments as for `arrange`.
+
+    Raises:
+        InputError: a caption is too long.
+    """
+    scale = math.ceil(_SLIDE / width)
+    layout = _one_strip(captions, width * scale, height * scale, columns=1)
+    most = max(cell.boxes[-1][3] - cell.picture[1] for cell in layout.cells)
+    size = [side + side % 2 for side in (layout.width, most + 4 * layout.text_pixels)]
+    if not _fits(*size):
+        raise InputError(f"a slide would have {size[0]:,} x {size[1]:,} pixels: give a recipe with shorter steps")
+    return replace(layout, width=size[0], height=size[1]), scale
 
 
 def _fonts(layout: Layout, captions: Sequence[str]) -> tuple[CaptionFont, ImageFont.FreeTypeFont]:
@@ -145,19 +156,28 @@ def _write(
         regular.draw(pen, (box[0] + right, box[1] + down), line, INK)
 
 
-def arrange_sheet(captions: Sequence[str], width: int, height: int, rows: int) -> Layout:
-    """The places of a contact sheet: of its first row and, `rows - 1` rows too high, of the captions.
+def arrange_sheet(captions: Sequence[str], width: int, height: int, labels: Sequence[str]) -> Layout:
+    """The places of a contact sheet: of its first row and, so many rows too high, of the captions.
 
-    Arguments and errors as for `arrange`; `rows` is the number of drawings. The height is that of the whole sheet.
+    Arguments and errors as for `arrange`; there is a row for each of the labels, and the places are those without the
+    labels to the left. The width and height are those of the whole sheet.
     """
     layout = _one_strip(captions, width, height, columns=len(captions))
-    size = layout.width, layout.height + (rows - 1) * (height + layout.text_pixels // 2)
+    size = (
+        layout.width + _label_width(labels, layout.text_pixels),
+        layout.height + (len(labels) - 1) * (height + layout.text_pixels // 2),
+    )
     if not _fits(*size):
         raise InputError(
             f"the contact sheet would have {size[0]:,} x {size[1]:,} pixels: ask for fewer --variants, or give a "
             "recipe with fewer or shorter steps"
         )
-    return replace(layout, height=size[1])
+    return replace(layout, width=size[0], height=size[1])
+
+
+def _label_width(labels: Sequence[str], text_pixels: int) -> int:
+    """The width of the labels of rows, and of the gap after them."""
+    return math.ceil(max(map(font(text_pixels).getlength, labels))) + text_pixels // 2
 
 
 def _one_strip(captions: Sequence[str], width: int, height: int, columns: int) -> Layout:

@@ -114,7 +114,13 @@ class TrainingLog:
 
 
 def _drop_steps(table: Path, first: int) -> None:
-    """Remove the rows of a step and of those after it from a table whose first column is the step."""
-    header, *rows = table.read_text(encoding="utf-8").splitlines()
+    """Remove the rows of a step and of those after it from a table whose first column is the step.
+
+    A run that is killed as it begins a table leaves an empty file, which would never get a header; it is removed.
+    """
+    header, *rows = table.read_text(encoding="utf-8").splitlines() or [""]
+    if not header:
+        table.unlink()
+        return
     kept = [row for row in rows if int(row.split("\t")[0]) < first]
     files.write_text(table, "".join(f"{line}\n" for line in [header, *kept]))

@@ -80,9 +80,9 @@ def export(
             else:
                 write = {"pairs": _write_pairs, "webdataset": _write_shards}[layout]
                 counts[split] = write(rows, blank_image.getvalue(), folder, split)
+        files.write_text(folder / "recipes.csv", steps[STEPS].to_csv(index=False, lineterminator="\n"))
     except OSError as error:
         raise InputError(f"{folder}: can't be written: {error.strerror}") from error
-    files.write_text(folder / "recipes.csv", steps[STEPS].to_csv(index=False, lineterminator="\n"))
     return counts
 
 
@@ -105,7 +105,10 @@ def _write_pairs(rows: pd.DataFrame, blank: bytes, folder: Path, split: str) -> 
 
 
 def _write_shards(rows: pd.DataFrame, blank: bytes, folder: Path, split: str) -> int:
-    """Each triplet is `<sample_id>.input_image.<ending>`, `.edited_image.<ending>`, `.edit_prompt.txt` and `.json`."""
+    """Each triplet is `<sample_id>.input_image.<ending>`, `.edited_image.<ending>`, `.edit_prompt.txt` and `.json`.
+
+    Loaders take a name's part before its first point as the key, so a point in the id is written as %2E.
+    """
     for start in range(0, len(rows), SHARD):
         shard = rows.iloc[start : start + SHARD]
         with tarfile.open(folder / f"{split}-{start // SHARD:05d}.tar", "w") as archive:
@@ -118,7 +121,7 @@ def _write_shards(rows: pd.DataFrame, blank: bytes, folder: Path, split: str) ->
                     "json": json.dumps(_about(row), ensure_ascii=False).encode(),
                 }
                 for name, content in members.items():
-                    member = tarfile.TarInfo(f"{row.sample_id}.{name}")
+                    member = tarfile.TarInfo(f"{row.sample_id.replace('.', '%2E')}.{name}")
                     member.size = len(content)
                     archive.addfile(member, io.BytesIO(content))
     return len(rows)

@@ -4,7 +4,7 @@ The paper's baseline is "Stable Diffusion". It doesn't say whether it was fine-t
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from recipevis.config import FUSERS
 from recipevis.errors import ParameterError
@@ -110,14 +110,19 @@ _OURS = (
         condition="append",
     ),
 )
-# A further fuser is a row as soon as its file is there.
-_OWN = tuple(
-    Row(name, name.replace("_", " ").capitalize(), name, kind="own")
-    for name in FUSERS
-    if name not in {row.fuser for row in _OURS}
-)
-ROWS = _OURS + _OWN
 KINDS = ("paper", "control", "method", "own")
+
+
+def _own(fuser: str) -> Row:
+    """The row of a further fuser. Its key is the fuser's name; `<name>-own` if that is a row's or a kind's."""
+    row = Row(fuser, fuser.replace("_", " ").capitalize(), fuser, kind="own")
+    is_taken = fuser in KINDS or row.experiment(0) in {other.experiment(0) for other in _OURS}
+    return replace(row, key=f"{fuser}-own") if is_taken else row
+
+
+# A further fuser is a row as soon as its file is there.
+_OWN = tuple(_own(name) for name in FUSERS if name not in {row.fuser for row in _OURS})
+ROWS = _OURS + _OWN
 ROW_KEYS = tuple(ROWS[0].settings(0, 0))  # the parameters that rows set
 PAPER_ROWS = tuple(row for row in ROWS if row.kind == "paper")  # thirteen
 

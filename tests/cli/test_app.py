@@ -1,8 +1,10 @@
 """`recipevis app` without a browser: what is read, drawn and saved, the bounds, and errors in one line."""
 
 import asyncio
+import errno
 import io
 import json
+import os
 import socket
 import sys
 from base64 import b64decode
@@ -11,13 +13,14 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 from typer.testing import CliRunner
 
 from recipevis.cli.main import app
 from recipevis.cli.web import downloads, studio
 from recipevis.data import ffmpeg
 from recipevis.errors import InputError, install
+from recipevis.sampling.photo import upright
 
 SENTENCES = ["put the pan on the stove", "add oil", "fry the egg"]
 
@@ -88,6 +91,17 @@ def test_what_is_no_recipe_is_refused_without_a_path(content, name):
     assert "/" not in str(refused.value)
 
 
+def test_only_json_may_be_longer_than_a_recipe():
+    picture = "data:image/jpeg;base64," + "A" * studio.MOST_TEXT
+    recipe = {"@type": "Recipe", "recipeInstructions": [{"text": text, "image": picture} for text in SENTENCES]}
+    assert studio.read(json.dumps(recipe)) == SENTENCES
+    for content in ("stir " * (studio.MOST_TEXT // 5 + 1), ("é" * (studio.MOST_TEXT + 1)).encode()):
+        with pytest.raises(InputError, match="characters, at most 100,000"):
+            studio.read(content)
+    with pytest.raises(InputError, match="split it"):  # counted in characters, not in bytes
+        studio.read(("é" * studio.MOST_TEXT).encode())
+
+
 def test_edited_sentences_are_checked():
     assert studio.checked(["add  oil\n"]) == ["add oil"]
     for sentences in ([], ["stir", " "], ["st\x07ir"]):
@@ -104,6 +118,27 @@ def test_a_photo_is_turned_and_squashed():
     assert photo.shape == (32, 32, 3)
     assert photo[:12].max() < 20
     assert photo[20:].min() > 235
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_each_orientation_is_that_of_pillow(orientation):
+    picture = np.random.default_rng(0).integers(0, 256, (3, 5, 3), np.uint8)
+    tags = Image.Exif()
+    tags[0x0112] = orientation
+    with Image.open(io.BytesIO(encoded(picture, "PNG", exif=tags))) as image:
+        assert np.array_equal(upright(image), np.asarray(ImageOps.exif_transpose(image)))
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # Pillow's, of the damage
+def test_a_photo_with_damaged_exif_data_is_read():
+    tags = Image.Exif()
+    tags[0x0112], tags[0x011A], tags[0x8769] = 6, (72, 1), {0x9000: b"0230"}
+    whole = encoded(np.zeros((4, 4, 3), np.uint8), "JPEG", exif=tags)
+    start = whole.index(b"Exif") + 6
+    for place in range(start, start + len(tags.tobytes()) - 6):
+        for value in (0, 2, 255):
+            damaged = whole[:place] + bytes([value]) + whole[place + 1 :]
+            assert studio.photo(damaged, 4).shape == (4, 4, 3)
 
 
 @pytest.mark.parametrize("content", [b"", b"no picture", b"\x89PNG\r\n\x1a\n" + b"\0" * 40])
@@ -198,6 +233,17 @@ def test_the_json_is_a_recipe_with_pictures(pictures):
         assert np.abs(np.asarray(shown).astype(int) - picture).max() < 6  # a JPEG
 
 
+def test_a_file_that_cant_be_made_is_refused_without_a_path(pictures, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Image.Image, "save", full)
+    with pytest.raises(InputError, match="No space") as refused:
+        downloads.content("storyboard.png", pictures, SENTENCES)
+    assert str(refused.value).startswith("storyboard.png: ")
+    assert "/" not in str(refused.value)
+
+
 def test_a_taken_port_is_one_line(tmp_path):
     (tmp_path / "model_index.json").write_text("{}")
     with socket.create_server(("127.0.0.1", 0)) as taken:
@@ -214,6 +260,7 @@ def test_a_taken_port_is_one_line(tmp_path):
         (["--model", "absent"], "absent"),
         (["--model", "empty"], "empty"),
         (["--model", "broken", "--host", "203.0.113.1"], "203.0.113.1"),
+        (["--model", "broken", "--host", "ä" * 64], "ä" * 64),
         (["--model", "broken"], "broken"),
     ],
 )

@@ -257,11 +257,22 @@ def test_a_folder_for_the_steps_that_cannot_be_written_is_refused_first(call, tm
     assert sorted(tmp_path.rglob("*")) == before
 
 
-def test_a_recipe_that_is_too_large_is_refused_before_it_is_drawn(call, tmp_path):
-    (tmp_path / "recipe.txt").write_text("stir\n" + "stir " * 250_000)
-    result, asked = call("recipe.txt", "--model", "model", "--out", "board.jpg")
-    assert "step 2" in refused(result)
-    assert "sentences" not in asked
+@pytest.mark.parametrize(
+    ("recipe", "options", "named"),
+    [
+        ("stir\n" + "stir " * 250_000, ["--out", "board.jpg"], "step 2"),
+        ("stir " * 250_000, ["--out", "film.gif"], "step 1"),
+        ("stir " * 60_000, ["--out", "film.gif"], "slide"),
+        ("stir " * 8_000, ["--out", "film.mp4"], ".gif"),
+        ("stir\n" * 95, ["--out", "sheet.webp", "--variants", 2], ".png"),  # only the labels make it too wide
+    ],
+)
+def test_a_recipe_that_is_too_large_is_refused_before_it_is_drawn(call, tmp_path, recipe, options, named):
+    (tmp_path / "recipe.txt").write_text(recipe)
+    (tmp_path / "model/model_index.json").write_text('{"pixels": 64}')
+    result, asked = call("recipe.txt", "--model", "model", *options)
+    assert named in refused(result)
+    assert not asked
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.errors import HfHubHTTPError, LocalTokenNotFoundError
+from markdown_it import MarkdownIt
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -66,6 +67,20 @@ def test_the_model_its_card_and_its_own_pictures_go(project, hub):
     assert 'from_pretrained("me/soup")' in card.text
     assert "(examples/2.png)" in card.text
     assert all(name in result.output for name in sent)
+
+
+def test_the_signs_of_a_sentence_mean_nothing_in_the_card(project, hub):
+    table = pd.read_csv("samples/samples.csv", keep_default_na=False)
+    table["sentence"] = "add [2] *cups*](x.png) & <b>"
+    table.to_csv("samples/samples.csv", index=False)
+    publish("me/soup")
+    sent = {one.path_in_repo: one.path_or_fileobj for one in hub["added"]}
+    parsed = MarkdownIt("commonmark").parse(ModelCard(sent["README.md"].decode()).text)
+    images = [child for token in parsed for child in token.children or () if child.type == "image"]
+    assert [(image.attrs["src"], image.content) for image in images] == [
+        (f"examples/{number}.png", r"add \[2\] \*cups\*\](x.png) \& \<b\>") for number in (1, 2)
+    ]
+    assert ["".join(part.content for part in image.children) for image in images] == [table["sentence"][0]] * 2
 
 
 def test_the_card_with_scores_is_preferred_for_the_projects_own_model(project, hub):

@@ -3,6 +3,7 @@
 import gzip
 import io
 import json
+import time
 import zipfile
 from pathlib import Path
 
@@ -373,6 +374,25 @@ def test_a_long_file_is_read_in_a_time_that_grows_with_its_length(read, monkeypa
     monkeypatch.setattr(text, "_strong_number", lambda line: asked.append(line) or number(line))
     assert len(read("stir\n" * 2000)) == 2000
     assert len(asked) <= 10 * 2000
+
+
+@pytest.mark.parametrize(
+    ("content", "steps"),
+    [
+        ("<!---->" * 40_000 + "stir", 1),
+        ("<!--" * 50_000, 1),
+        ("stir <script>a</script>" + "<script " * 20_000, 1),
+        ("(" * 200_000, 1),
+        ("1. stir\n" + "and stir\n" * 20_000, 1),
+        (" ".join(f"{number}. stir" for number in range(1, 1000)) + " and stir" * 20_000, 999),
+        ("• stir" * 20_000, 20_000),
+    ],
+    ids=["comments", "comments without an end", "scripts without an end", "brackets", "lines", "numbers", "bullets"],
+)
+def test_an_odd_text_takes_no_longer_than_another(read, content, steps):
+    start = time.process_time()
+    assert len(read(content)) == steps
+    assert time.process_time() - start < 20  # in squares of the length, or worse: minutes
 
 
 def test_a_cookbook_in_one_line_is_one_step(read):

@@ -111,3 +111,17 @@ def test_what_no_picture_can_hold_is_refused(captions, named):
     with pytest.raises(InputError, match=named) as error:
         storyboard.arrange(captions, 256, 256)
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_a_contact_sheet_has_the_announced_size(rows):
+    labels = [f"seed {10**20 + row}" for row in range(rows)]
+    sheet = storyboard.contact_sheet([pictures(4)] * rows, captions(4), labels)
+    layout = storyboard.arrange_sheet(captions(4), 64, 48, labels)
+    assert sheet.size == (layout.width, layout.height)
+
+
+def test_a_slide_has_the_announced_size():
+    layout, scale = storyboard.arrange_slides(captions(3), 64, 48)
+    assert {slide.size for slide in storyboard.slides(pictures(3), captions(3))} == {(layout.width, layout.height)}
+    assert scale == 6

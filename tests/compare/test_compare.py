@@ -149,6 +149,13 @@ def test_the_command_writes_the_page(project):
     assert len(Page((project / "made/page.html").read_text(encoding="utf-8")).pictures) == STEPS * 3
 
 
+def test_a_page_that_cannot_be_written_is_one_line(project):
+    result = CliRunner().invoke(app, ["compare", "first", "better", "--out", "params.yaml/page.html"])
+    assert result.exit_code == 2
+    assert result.stderr.startswith("compare: params.yaml/page.html: can't be written: ")
+    assert result.stderr.count("\n") == 1
+
+
 def test_what_cannot_be_compared_is_refused_in_one_line(project):
     shutil.rmtree("samples")
     for names in (["first"], ["first", "first"], ["first", "nonsense"], ["first", "workspace"], ["--", "first", "-x"]):

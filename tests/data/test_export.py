@@ -135,3 +135,12 @@ def test_datasets_loads_the_shards(table, steps, tmp_path, monkeypatch):
     assert [row["json"]["step"] for row in rows] == [0, 1, 2]
     levels = [(row["input_image.png"].getpixel((3, 3))[0], row["edited_image.png"].getpixel((3, 3))[0]) for row in rows]
     assert levels == [(255, 0), (0, 10), (10, 20)]
+
+
+def test_an_id_with_points_is_one_key_in_the_shards(table, steps, tmp_path):
+    table["sample_id"] = [f"{row.video_id}.v2_{row.step:02d}" for row in table.itertuples()]
+    export(table, RECIPES, steps, "white", 16, tmp_path / "out", "webdataset")
+    files = {"train": str(tmp_path / "out/train-00000.tar")}
+    rows = list(load_dataset("webdataset", data_files=files, cache_dir=str(tmp_path / "cache"))["train"])
+    assert [row["__key__"] for row in rows] == [f"training%2Ev2_{step:02d}" for step in range(3)]
+    assert [row["json"]["sample_id"] for row in rows] == [f"training.v2_{step:02d}" for step in range(3)]

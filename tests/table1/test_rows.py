@@ -84,3 +84,12 @@ def test_a_rows_settings_are_keys_of_the_parameters():
         "condition": "append",
         "sample.scheduler": "ddpm",
     }
+
+
+@pytest.mark.parametrize("name", ["append", "latent_append", "baseline_cycle", "paper"])
+def test_a_fuser_with_the_name_of_a_row_or_a_kind_is_a_row_of_its_own(name):
+    row = rows._own(name)
+    assert row.key == f"{name}-own"
+    assert row.fuser == name
+    assert row.experiment(0) not in {other.experiment(0) for other in rows.ROWS}
+    assert rows._own("gated").key == "gated"

@@ -166,3 +166,13 @@ def test_dvclive_makes_no_experiment_and_no_pipeline(make, tmp_path, monkeypatch
     trainer.run(tmp_path / "work", TrainingLog(None, HISTORY, "mine"))
     assert not made
     assert {path.name for path in tmp_path.iterdir() if path.name != "recipevis-home"} == {"logs", "work"}
+
+
+def test_a_table_that_a_killed_run_left_empty_gets_its_header(make, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = tmp_path / "logs/dvclive/mine/plots/metrics/loss.tsv"
+    table.parent.mkdir(parents=True)
+    table.touch()
+    trainer, _ = make(steps=2, log_with="dvclive")
+    trainer.run(tmp_path / "work", TrainingLog(None, HISTORY, "mine"))
+    assert [step for step, _ in from_dvclive(tmp_path / "logs/dvclive/mine")[0]["loss"]] == [0, 1]

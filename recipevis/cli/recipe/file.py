@@ -42,7 +42,9 @@ _BYTE_ORDER_MARKS = (  # UTF-32's begins with UTF-16's, so it comes first
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
-_PAGE = re.compile(r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(!doctype|html|head|body|script|svg|rss)\b", re.I | re.S)
+_PAGE = re.compile(
+    r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--(?:(?!-->).)*-->\s*)*<(!doctype|html|head|body|script|svg|rss)\b", re.I | re.S
+)
 _COLUMNS = {
     *("id", "name", "title", "ingredients", "instructions", "directions", "steps", "method", "description"),
     *("step", "text", "sentence", "image", "link", "source", "url", "ner", "servings", "minutes", "category", "rating"),

@@ -21,6 +21,7 @@ _OTHER = re.compile(
     re.I,
 )
 _AMOUNT = re.compile(r"[\d½⅓⅔¼¾⅛]")
+_LONGEST_HEADING = 200  # characters; a longer line is a sentence
 _PSEUDO_LEVEL = 7  # of a heading that is only a line; Markdown's levels are 1 to 6
 
 
@@ -45,6 +46,8 @@ class Block:
 
 def role(heading: str) -> str:
     """`method`, `other` or, for a heading that says neither, ""."""
+    if len(heading) > _LONGEST_HEADING:
+        return ""
     name = re.sub(r"\(.*?\)", "", heading).strip(" \t#*_:：—–-=.•").replace("’", "'")
     name = re.sub(r"\s+", " ", name)
     return "method" if _METHOD.fullmatch(name) else "other" if _OTHER.fullmatch(name) else ""

@@ -15,7 +15,10 @@ _LINE_TAGS = "address|article|aside|blockquote|br|dd|div|dl|dt|fieldset|figure|f
 _LINE_TAGS += "nav|ol|p|pre|section|table|tbody|td|th|thead|tr|ul"
 _OTHER_TAGS = "a|abbr|acronym|b|bdi|bdo|big|center|cite|code|del|dfn|em|font|i|img|ins|kbd|label|mark|picture|q|s|samp|"
 _OTHER_TAGS += "small|source|span|strike|strong|sub|sup|time|tt|u|var|wbr"
-_HIDDEN = re.compile(r"<!--.*?-->|<(script|style)\b.*?</\1\s*>", re.I | re.S)
+_HIDDEN = tuple(  # its end, and the whole
+    (re.compile(end, re.I), re.compile(f"{begins}.*?{end}", re.I | re.S))
+    for begins, end in ((r"<script\b", r"</script\s*>"), (r"<style\b", r"</style\s*>"), ("<!--", "-->"))
+)
 _LINE_TAG = re.compile(rf"</?(?:{_LINE_TAGS})(?:\s[^<>]*)?/?>", re.I)
 _OTHER_TAG = re.compile(rf"</?(?:{_OTHER_TAGS})(?:\s[^<>]*)?/?>", re.I)
 _ENTITY = re.compile(r"&(?:#\d{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z]\w{1,30});|&(?:amp|deg|frac(?:12|14|34)|nbsp|quot)\b")
@@ -42,6 +45,12 @@ _WEAK = (  # what may be a quantity or a word
     re.compile(r"\(?([a-z])[.)]\s+", re.I),
     re.compile(r"\(?([ivx]{1,5})[.)]\s+", re.I),
     _CAPITAL,
+)
+# A number inside a line that may begin a step: after a sentence or a space, with a mark, before a letter.
+_INNER_NUMBER = re.compile(
+    r"(?:(?<=[\s.!?;,…)\]\"'”’])|(?<=[。！？；]))(?<!\d\.)"
+    rf"(?:(?:(?:{_STEP_WORD})\s*)?([1-9][0-9]{{0,3}})\s?[.):、．]|([①-⑳]))\s*(?=[^\W\d_])",
+    re.I,
 )
 _SENTENCE_END = re.compile(r"[.!?:…。！？][)\"'”’]*$")
 
@@ -86,10 +95,21 @@ def without_html(content: str) -> str:
     Only HTML's own tags are removed: `<5 minutes>` stays. A tag of a paragraph or list item ends the line.
     """
     for _ in range(2):
-        content = _HIDDEN.sub("", content)
+        content = _without_hidden(content)
         content = _OTHER_TAG.sub("", _LINE_TAG.sub("\n", content))
         content = _ENTITY.sub(lambda found: html.unescape(found[0]), content)
     return content.replace("\xa0", " ")
+
+
+def _without_hidden(content: str) -> str:
+    """Remove comments, scripts and styles. One without an end stays.
+
+    Nothing is sought after the last end: each beginning there would be followed to the end of the text.
+    """
+    for end, whole in _HIDDEN:
+        last = max((found.end() for found in end.finditer(content)), default=0)
+        content = whole.sub("", content[:last]) + content[last:]
+    return content
 
 
 def _steps(blocks: list[Block]) -> list[str]:
@@ -139,15 +159,18 @@ def _number(text: str) -> int:
 def _split_numbers(rows: list[_Line]) -> list[_Line]:
     """Cut a line at the numbers inside it, if these go on from the one that it begins with."""
     result = []
-    found = [_strong_number(row.text) for row in rows]
-    for row, first, later in zip(rows, found, _later(found), strict=True):
-        parts, rest = [], row.text
-        number = first[0] if first else 0
-        # A number that a later line begins with is that line's.
-        while first and not 1 < (later or 0) <= number + 1 and (following := _following(rest, number + 1)):
-            parts.append(rest[: following.start()].strip())
-            rest, number = rest[following.start() :], number + 1
-        result += [replace(row, text=part) for part in (*parts, rest)]
+    begins = [_strong_number(row.text) for row in rows]
+    for row, first, later in zip(rows, begins, _later(begins), strict=True):
+        number, cuts = first[0] if first else 0, [0]
+        for found in _INNER_NUMBER.finditer(row.text, 1) if first else ():
+            if 1 < (later or 0) <= number + 1:  # a number that a later line begins with is that line's
+                break
+            if (int(found[1]) if found[1] else ord(found[2]) - ord("①") + 1) == number + 1:
+                number += 1
+                cuts.append(found.start())
+        result += [
+            replace(row, text=row.text[cut:end].strip()) for cut, end in zip(cuts, [*cuts[1:], None], strict=True)
+        ]
     return result
 
 
@@ -158,15 +181,6 @@ def _later(found: list[tuple[int, str] | None]) -> list[int | None]:
         result.append(later)
         later = begins[0] if begins else later
     return result[::-1]
-
-
-def _following(text: str, number: int) -> re.Match | None:
-    """Where this number begins a step inside a line: after a sentence or a space, with a mark, before a letter."""
-    begins = r"(?:(?<=[\s.!?;,…)\]\"'”’])|(?<=[。！？；]))(?<!\d\.)"
-    mark = rf"(?:(?:{_STEP_WORD})\s*)?{number}\s?[.):、．]"
-    if number <= 20:
-        mark = rf"(?:{mark}|{chr(ord('①') + number - 1)})"
-    return re.compile(rf"{begins}{mark}\s*(?=[^\W\d_])", re.I).search(text, 1)
 
 
 def _numbered(rows: list[_Line]) -> list[_Line]:
@@ -219,18 +233,18 @@ def _without_title(rows: list[_Line]) -> list[_Line]:
 
 def _joined(rows: list[_Line]) -> list[_Line]:
     """Join what belongs to one step: the lines after a number that stands alone, and wrapped lines of a list."""
-    result: list[_Line] = []
+    result: list[list[_Line]] = []  # the lines of each step
     alone = False  # the last number had a line of its own
     for row in rows:
         if row.listed or not result:
             alone = row.number is not None and not row.text
-            result.append(row)
+            result.append([row])
             continue
-        before = result[-1]
+        first, before = result[-1][0], result[-1][-1]
         starts_low = row.text[:1].islower() and not _SENTENCE_END.search(before.text)
-        wrapped = before.listed and row.paragraph == before.paragraph and (row.indented or starts_low)
+        wrapped = first.listed and row.paragraph == first.paragraph and (row.indented or starts_low)
         if alone or wrapped:
-            result[-1] = replace(before, text=f"{before.text} {row.text}".strip())
+            result[-1].append(row)
         else:
-            result.append(row)
-    return result
+            result.append([row])
+    return [replace(step[0], text=" ".join(row.text for row in step).strip()) for step in result]

@@ -54,3 +54,5 @@ def _listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EACCES:
             raise InputError(f"--port {port}: permission denied; choose one above 1023") from error
         raise InputError(f"--host {host}: can't listen there: {error.strerror or error}") from error
+    except TypeError as error:  # of a name that can't be encoded
+        raise InputError(f"--host {host}: can't listen there: it is no name of a host") from error

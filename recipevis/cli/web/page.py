@@ -1,9 +1,11 @@
 """How the page looks, and what its buttons do. All of it comes from this machine: fonts, scripts and pictures."""
 
+import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from functools import partial, wraps
 from typing import Any
 
 import numpy as np
@@ -73,6 +75,41 @@ def serve(studio: Studio, listening: socket.socket, address: str) -> None:
     uvicorn.Server(uvicorn.Config(site, log_level="warning", timeout_graceful_shutdown=2)).run(sockets=[listening])
 
 
+class _explained:
+    """Shows an error to the visitor: one of the project as it is, any other without details, which go to the log."""
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
+        if isinstance(error, RecipeVisError):
+            ui.notify(str(error), type="negative", multi_line=True, timeout=8000, close_button="Close")
+        elif isinstance(error, Exception):
+            logging.getLogger(__name__).error("app", exc_info=error)
+            ui.notify("That failed; the terminal says why.", type="negative")
+        return isinstance(error, Exception)
+
+
+def _at_work(action: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[None]]:
+    """What a button does: the others are off meanwhile, and errors are explained.
+
+    A second click, which comes before the browser knows that the button is off, does nothing.
+    """
+
+    @wraps(action)
+    async def done(page: "Page", *arguments: Any) -> None:
+        if not page.idle:
+            return
+        page.idle, page._stopped = False, False
+        try:
+            with _explained():
+                await action(page, *arguments)
+        finally:
+            page.idle = True
+
+    return done
+
+
 class Card:
     """A step: its picture, its sentence and what can be done with them."""
 
@@ -112,6 +149,7 @@ class Page:
         self.cards: list[Card] = []
         self.idle, self.drawn, self.status = True, 0, _WELCOME
         self._stopped, self._gone, self._versions = False, False, 0
+        self._waits: asyncio.Task | None = None  # the drawing that waits for its turn
         ui.context.client.on_delete(self._leave)
         ui.add_css(_STYLE)
         ui.colors(primary="#b3541e")
@@ -150,7 +188,7 @@ class Page:
                     button.props("no-caps outline").bind_enabled_from(self, "idle")
 
     async def _open(self, name: str, uploaded: bytes) -> None:
-        self.recipe.value = "\n".join(read(uploaded, name))
+        self.recipe.value = "\n".join(await run.io_bound(read, uploaded, name))
 
     async def _take_photo(self, name: str, uploaded: bytes) -> None:
         self.first_image = await run.io_bound(photo, uploaded, self.studio.pixels, name)
@@ -164,38 +202,51 @@ class Page:
         self.first_image = None
         self._photo.clear()
 
+    @_at_work
     async def draw(self) -> None:
         """Draw the recipe in the form."""
-        with _explained():
-            sentences = read(self.recipe.value or "")
+        sentences = await run.io_bound(read, self.recipe.value or "")
+        async with self._turn():
             self._steps.clear()
             with self._steps:
                 self.cards = [Card(self, step, sentence) for step, sentence in enumerate(sentences)]
             await self._draw(sentences, 0)
 
+    @_at_work
     async def redraw(self, step: int) -> None:
         """Redraw from a step on, or from an earlier one whose sentence was edited; the pictures before stay."""
-        with _explained():
-            sentences = checked([card.sentence.value or "" for card in self.cards])
+        sentences = self._edited()
+        async with self._turn():
             await self._draw(sentences, min(first_change(self.sentences, sentences, step), self.drawn))
 
+    @_at_work
     async def compare(self, step: int) -> None:
         """Draw another version of a step, ask which is better, and draw the later steps anew if it is the other."""
         self._versions += 1
-        with _explained():
-            async with self._working(f"Another version of step {step + 1}"):
-                drawing = self.studio.draw(
-                    self.sentences[: step + 1], self.first_image, self.pictures[:step], self._versions
-                )
-                other = await run.io_bound(next, drawing)
-            if await self._is_better(step, other):
-                self._keep([*self.pictures[:step], other])
-                self.cards[step].show(other)
-                await self._draw(self.sentences, step + 1)
+        sentences = [*self.sentences[:step], *self._edited()[step:]]
+        async with self._turn():
+            self.status = f"Another version of step {step + 1}"
+            drawing = self.studio.draw(sentences[: step + 1], self.first_image, self.pictures[:step], self._versions)
+            other = await run.io_bound(next, drawing)
+        self.status = ""
+        if self._gone or not await self._is_better(step, sentences[step], other):
+            return
+        self.sentences = sentences
+        self._keep([*self.pictures[:step], other])
+        self.cards[step].show(other)
+        for card in self.cards[self.drawn :]:
+            card.show(None)
+        if self.drawn < len(sentences):
+            async with self._turn():
+                await self._draw(sentences, self.drawn)
 
-    async def _is_better(self, step: int, other: np.ndarray) -> bool:
+    def _edited(self) -> list[str]:
+        """The sentences under the pictures."""
+        return checked([card.sentence.value or "" for card in self.cards])
+
+    async def _is_better(self, step: int, sentence: str, other: np.ndarray) -> bool:
         with ui.dialog() as dialog, ui.card().classes("max-w-none"):
-            ui.label(f"Which picture is better? {self.sentences[step]}").classes("text-lg")
+            ui.label(f"Which picture is better? {sentence}").classes("text-lg")
             with ui.element("div").classes("rv-pair"):
                 for picture, name, is_other in (
                     (self.pictures[step], "Keep this", False),
@@ -219,71 +270,55 @@ class Page:
         for card in self.cards[start:]:
             card.show(None)
         count = len(sentences)
-        async with self._working("Waiting for other recipes" if self.studio.waiting else ""):
-            drawing = self.studio.draw(sentences, self.first_image, self.pictures)
-            for step in range(start, count):
-                self.status = f"Drawing step {step + 1} of {count}: {sentences[step]}"
-                self.cards[step].show(None, busy=True)
+        drawing = self.studio.draw(sentences, self.first_image, self.pictures)
+        for step in range(start, count):
+            if self._stopped:
+                break
+            self.status = f"Drawing step {step + 1} of {count}: {sentences[step]}"
+            self.cards[step].show(None, busy=True)
+            try:
                 picture = await run.io_bound(next, drawing)
-                if self._gone:
-                    return
-                self.cards[step].show(picture)
-                self._keep([*self.pictures, picture])
-                if self._stopped:
-                    break
+            except Exception:
+                self.cards[step].show(None)
+                raise
+            if self._gone:
+                return
+            self.cards[step].show(picture)
+            self._keep([*self.pictures, picture])
         self.status = f"{count} steps" if self.drawn == count else f"Stopped after {self.drawn} of {count} steps"
 
     def _keep(self, pictures: list[np.ndarray]) -> None:
         self.pictures, self.drawn = pictures, len(pictures)
 
-    def _working(self, status: str) -> "_Work":
-        self._stopped, self.idle, self.status = False, False, status
-        return _Work(self)
+    @asynccontextmanager
+    async def _turn(self) -> AsyncIterator[None]:
+        """One's turn at the model."""
+        self._waits = asyncio.current_task()
+        self.status = "Waiting for other recipes" if self.studio.waiting else ""
+        try:
+            async with self.studio.turn():
+                self._waits = None
+                yield
+        except BaseException:
+            self.status = "Stopped" if self._stopped else ""
+            raise
+        finally:
+            self._waits = None
 
     def stop(self) -> None:
-        """Stop after the step that is being drawn."""
+        """Stop after the step that is being drawn; a recipe that waits gives up its place."""
         self._stopped = True
+        if self._waits:
+            self._waits.cancel()
 
     def _leave(self) -> None:
-        self._stopped = self._gone = True
+        self._gone = True
+        self.stop()
 
     async def _download(self, name: str) -> None:
         with _explained():
             sentences = self.sentences[: self.drawn]
             ui.download.content(await run.io_bound(content, name, self.pictures, sentences), name)
-
-
-class _Work:
-    """One's turn at the model; the page's buttons are off meanwhile."""
-
-    def __init__(self, page: Page):
-        self._page, self._turn = page, page.studio.turn()
-
-    async def __aenter__(self) -> None:
-        try:
-            await self._turn.__aenter__()
-        except BaseException:
-            self._page.idle, self._page.status = True, ""
-            raise
-
-    async def __aexit__(self, *error: Any) -> None:
-        self._page.idle, self._page.status = True, ""
-        await self._turn.__aexit__(*error)
-
-
-class _explained:
-    """Shows an error to the visitor: one of the project as it is, any other without details, which go to the log."""
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if isinstance(error, RecipeVisError):
-            ui.notify(str(error), type="negative", multi_line=True, timeout=8000, close_button="Close")
-        elif isinstance(error, Exception):
-            logging.getLogger(__name__).error("app", exc_info=error)
-            ui.notify("That failed; the terminal says why.", type="negative")
-        return isinstance(error, Exception)
 
 
 def _picture(picture: np.ndarray, name: str) -> ui.image:

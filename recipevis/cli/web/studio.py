@@ -14,6 +14,7 @@ from PIL import Image
 
 from recipevis import images
 from recipevis.cli.recipe.file import read_recipe
+from recipevis.cli.recipe.schema import is_json
 from recipevis.data.sentences import forbidden
 from recipevis.data.vocabulary import Vocabulary
 from recipevis.errors import InputError
@@ -22,7 +23,7 @@ from recipevis.sampling.sampler import Sampler, generate_recipe
 
 MOST_STEPS = 30
 MOST_CHARACTERS = 500  # of a sentence
-MOST_TEXT = 100_000  # characters that can be pasted
+MOST_TEXT = 100_000  # characters of a recipe; JSON may hold pictures, too
 MOST_BYTES = 10_000_000  # of a file that is opened
 MOST_PIXELS = 50_000_000  # of a photo
 MOST_WAITING = 10  # drawings
@@ -40,8 +41,13 @@ def read(content: str | bytes, name: str = "recipe.txt") -> list[str]:
     """
     content = content.encode(errors="replace") if isinstance(content, str) else content
     _check_bytes(content, name)
+    suffix = Path(name).suffix[:10]
+    if len(content) > MOST_TEXT:
+        text = content.decode(errors="replace")
+        if len(text) > MOST_TEXT and not is_json(text, suffix):
+            raise InputError(f"{name}: has {len(text):,} characters, at most {MOST_TEXT:,}; open the recipe alone")
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / f"recipe{Path(name).suffix[:10]}"
+        path = Path(folder) / f"recipe{suffix}"
         path.write_bytes(content)
         try:
             return checked(read_recipe(path))
