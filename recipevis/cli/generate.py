@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import sys
 import tempfile
 import textwrap
@@ -42,7 +43,7 @@ def generate(
         Path | None, typer.Option(help="A photo, of any size, from which the first step is drawn.")
     ] = None,
     variants: Annotated[
-        int, typer.Option(help="Draw the recipe so often, with --seed, --seed + 1 and so on: a row each.", min=1)
+        int, typer.Option(help="Number of drawings, a row each, with the seeds --seed, --seed + 1 and so on.", min=1)
     ] = 1,
     steps_dir: Annotated[
         Path | None, typer.Option(help="Folder for a picture of each step, saved as soon as it is drawn.")
@@ -289,8 +290,15 @@ def _warn(sentences: Sequence[str], tokenizer: Path) -> None:
         from recipevis.data.vocabulary import Vocabulary
 
         lines = [*_unread(sentences, Vocabulary.load(tokenizer)), *lines]
+    if _in_one_step(sentences):
+        lines = [*lines, "all of it is one step; write one sentence a line for a picture of each"]
     for line in lines:
         typer.echo(f"warning: {line}", err=True)
+
+
+def _in_one_step(sentences: Sequence[str]) -> bool:
+    """Whether a whole recipe was read as one step: a paragraph of several sentences."""
+    return len(sentences) == 1 and bool(re.search(r"[.!?]\s+\S", sentences[0]))
 
 
 def _unread(sentences: Sequence[str], vocabulary: Vocabulary) -> Iterator[str]:

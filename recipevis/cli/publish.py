@@ -47,15 +47,15 @@ def publish(
 def files(repo: str, model: Path) -> dict[str, Path | bytes]:
     """What is uploaded, by its name in the repository.
 
-    That is the model's folder and, if it is the project's own model, its scores in the card and the first recipes of
-    the validation split as the model drew them: its own pictures alone, with their sentences.
+    That is the model's folder and, if it is the project's own model and was evaluated, its scores in the card and the
+    first recipes of the validation split as the model drew them: its own pictures alone, with their sentences.
 
     Args:
         repo: owner/name, which the card's example names.
         model: folder of the model.
 
     Raises:
-        InputError: the folder is no model, or its card has no licence.
+        InputError: the folder is no model, its card has no licence, or the scores are another model's.
     """
     from huggingface_hub import ModelCard
 
@@ -65,11 +65,15 @@ def files(repo: str, model: Path) -> dict[str, Path | bytes]:
     found: dict[str, Path | bytes] = {
         path.relative_to(model).as_posix(): path for path in sorted(model.rglob("*")) if path.is_file()
     }
-    is_own = model.resolve() == MODEL.resolve()
-    card = ModelCard.load(_CARD if is_own and _CARD.is_file() else model / "README.md")
+    card = ModelCard.load(model / "README.md")
+    is_scored = model.resolve() == MODEL.resolve() and _CARD.is_file()
+    if is_scored:
+        lines, card = card.text.splitlines(), ModelCard.load(_CARD)
+        if not set(lines) <= set(card.text.splitlines()):
+            raise InputError(f"{_CARD}: is the card of another model; `dvc repro` scores the one in {model}")
     if not card.data.license:
         raise InputError(f"{model / 'README.md'}: its metadata name no license; add one")
-    examples = dict(_examples()) if is_own else {}
+    examples = dict(_examples()) if is_scored else {}
     card.text = card.text.replace(json.dumps(MODEL.as_posix()), json.dumps(repo))
     if examples:
         shown = "\n\n".join(f"![{_escaped(sentence)}]({name})" for name, (sentence, _) in examples.items())

@@ -148,7 +148,7 @@ def test_another_version_is_of_the_sentence_as_it_was_edited(visit, sampler, ans
 
         comparing = asyncio.create_task(compare())
         await until(lambda: len(sampler.sentences) == 4)
-        await user.should_see("Which picture is better? add butter")
+        await user.should_see("Which picture of step 2 is better?")
         user.find(answer).click()
         await comparing
         assert values(page) == pictures
@@ -156,3 +156,45 @@ def test_another_version_is_of_the_sentence_as_it_was_edited(visit, sampler, ans
 
     visit(act)
     assert sampler.sentences[3] == "add butter"
+
+
+def test_the_form_shows_what_was_edited_and_drawn(visit):
+    async def act(page, user):
+        await page.draw()
+        page.cards[2].sentence.value = "fry the onion"
+        await page.redraw(2)
+        assert page.recipe.value.splitlines() == [*SENTENCES[:2], "fry the onion"]
+
+    visit(act)
+
+
+def test_a_form_stays_as_it_was_pasted_if_nothing_was_edited(visit):
+    async def act(page, user):
+        page.recipe.value = pasted = "1. " + "\n2. ".join(SENTENCES)
+        await page.draw()
+        await page.redraw(1)
+        assert page.recipe.value == pasted
+
+    visit(act)
+
+
+def test_who_leaves_while_being_asked_leaves_no_error(visit, sampler, caplog):
+    async def act(page, user):
+        await page.draw()
+
+        async def compare():
+            with user.client:
+                await page.compare(1)
+
+        comparing = asyncio.create_task(compare())
+        await until(lambda: len(sampler.sentences) == 4)
+        await user.should_see("Which picture of step 2 is better?")
+        [dialog] = user.find(kind=testing.user.ui.dialog).elements
+        user.client.delete()
+        dialog.submit(True)
+        async with asyncio.timeout(30):
+            await comparing
+        assert values(page) == [10, 20, 30]
+
+    visit(act)
+    assert not [record for record in caplog.records if record.levelname in ("ERROR", "WARNING")]

@@ -434,3 +434,13 @@ def test_pictures_that_cannot_be_kept_are_refused(call, tmp_path):
     Image.new("RGB", (32, 32)).save(tmp_path / "steps/step_01.png")
     assert "32 x 32" in refused(call(*model, "--steps-dir", "steps", "--from-step", 2)[0])
     assert not (tmp_path / "steps/step_02.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("recipe", "warned"), [("Melt it. Fry an egg.", True), ("Melt it.", False), ("a. b\nc", False)]
+)
+def test_a_recipe_that_was_read_as_one_step_is_pointed_out(call, tmp_path, recipe, warned):
+    (tmp_path / "recipe.txt").write_text(recipe, encoding="utf-8")
+    result, _ = call("recipe.txt", "--dry-run")
+    assert result.exit_code == 0
+    assert bool(result.stderr) == warned

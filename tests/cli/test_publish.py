@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 from recipevis.cli import app
 from recipevis.data.tables.samples import COLUMNS
 
+SCORED = "## Scores\n\nGood.\n\n## Limits"
 CARD = '---\nlicense: apache-2.0\n---\n# A model\n\nfrom_pretrained("models/recipevis")\n\n## Limits\n\nMany.\n'
 
 
@@ -24,6 +25,8 @@ def project(tmp_path, monkeypatch):
         path = tmp_path / "models/recipevis" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(content)
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports/model_card.md").write_text(CARD.replace("## Limits", SCORED))
     rows = []
     for video in ("a", "b"):
         for step in range(2):
@@ -84,11 +87,25 @@ def test_the_signs_of_a_sentence_mean_nothing_in_the_card(project, hub):
 
 
 def test_the_card_with_scores_is_preferred_for_the_projects_own_model(project, hub):
-    (project / "reports").mkdir()
-    (project / "reports/model_card.md").write_text(CARD.replace("# A model", "# A scored model"))
     publish("me/soup")
     sent = {one.path_in_repo: one.path_or_fileobj for one in hub["added"]}
-    assert b"# A scored model" in sent["README.md"]
+    assert b"## Scores" in sent["README.md"]
+
+
+def test_scores_of_another_model_are_refused(project, hub):
+    (project / "models/recipevis/README.md").write_text(CARD.replace("# A model", "# Trained anew"))
+    result = publish("me/soup")
+    assert result.exit_code == 2
+    assert "model_card.md" in result.stderr
+    assert not hub
+
+
+def test_a_model_that_was_not_evaluated_goes_without_pictures(project, hub):
+    (project / "reports/model_card.md").unlink()
+    assert publish("me/soup").exit_code == 0
+    sent = {one.path_in_repo for one in hub["added"]}
+    assert "README.md" in sent
+    assert not {name for name in sent if name.startswith("examples/")}
 
 
 def test_another_model_goes_without_the_projects_pictures(project, hub):

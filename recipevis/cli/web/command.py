@@ -36,6 +36,7 @@ def app(
         pipeline = load_pipeline(model, devices.device(device))
         check = safety_check(safety_checker, pipeline)
         studio = Studio(Sampler(pipeline, seed=0), vocabulary, check)
+        host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # a browser opens no address that stands for all
         shown = f"[{host}]" if ":" in host else host
         serve(studio, listening, f"http://{shown}:{listening.getsockname()[1]}")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import uvicorn
 from fastapi import FastAPI, Request, Response
-from nicegui import run, ui
+from nicegui import Client, run, ui
 
 from recipevis.cli.outputs import data_address
 from recipevis.cli.web import studio as limits
@@ -29,7 +29,7 @@ _LOST = 60  # seconds until a page that lost its connection is forgotten, with i
 # No other host is ever asked, whatever a library's page says. NiceGUI's own scripts are inline.
 _POLICY = (
     "default-src 'self'; img-src 'self' data: blob:; style-src 'self' 'unsafe-inline'; font-src 'self' data:; "
-    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; connect-src 'self' ws: wss:"
+    "script-src 'self' 'unsafe-inline' 'unsafe-eval'; connect-src 'self'"
 )
 _STYLE = """
 .rv-page { display: grid; grid-template-columns: minmax(280px, 380px) 1fr; gap: 24px; width: 100%; max-width: 1400px;
@@ -76,13 +76,22 @@ def serve(studio: Studio, listening: socket.socket, address: str) -> None:
 
 
 class _explained:
-    """Shows an error to the visitor: one of the project as it is, any other without details, which go to the log."""
+    """Shows an error to the visitor: one of the project as it is, any other without details, which go to the log.
+
+    Args:
+        client: the visitor's; if its page was closed, an error is nobody's, since every change of the page is one.
+    """
+
+    def __init__(self, client: Client):
+        self._client = client
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, kind: Any, error: BaseException | None, trace: Any) -> bool:
-        if isinstance(error, RecipeVisError):
+        if self._client.id not in Client.instances:
+            pass
+        elif isinstance(error, RecipeVisError):
             ui.notify(str(error), type="negative", multi_line=True, timeout=8000, close_button="Close")
         elif isinstance(error, Exception):
             logging.getLogger(__name__).error("app", exc_info=error)
@@ -102,7 +111,7 @@ def _at_work(action: Callable[..., Awaitable[None]]) -> Callable[..., Awaitable[
             return
         page.idle, page._stopped = False, False
         try:
-            with _explained():
+            with _explained(page.client):
                 await action(page, *arguments)
         finally:
             page.idle = True
@@ -133,7 +142,7 @@ class Card:
         self._frame.clear()
         with self._frame:
             if picture is not None:
-                _picture(picture, self.sentence.props["label"]).classes("w-full h-full")
+                _picture(picture, f"Picture of {self.sentence.props['label'].lower()}").classes("w-full h-full")
             elif busy:
                 ui.spinner(size="lg")
 
@@ -150,7 +159,8 @@ class Page:
         self.idle, self.drawn, self.status = True, 0, _WELCOME
         self._stopped, self._gone, self._versions = False, False, 0
         self._waits: asyncio.Task | None = None  # the drawing that waits for its turn
-        ui.context.client.on_delete(self._leave)
+        self.client = ui.context.client
+        self.client.on_delete(self._leave)
         ui.add_css(_STYLE)
         ui.colors(primary="#b3541e")
         ui.query(".nicegui-content").classes("p-0")
@@ -216,6 +226,7 @@ class Page:
     async def redraw(self, step: int) -> None:
         """Redraw from a step on, or from an earlier one whose sentence was edited; the pictures before stay."""
         sentences = self._edited()
+        self._show_edited(sentences)
         async with self._turn():
             await self._draw(sentences, min(first_change(self.sentences, sentences, step), self.drawn))
 
@@ -231,6 +242,7 @@ class Page:
         self.status = ""
         if self._gone or not await self._is_better(step, sentences[step], other):
             return
+        self._show_edited(sentences)
         self.sentences = sentences
         self._keep([*self.pictures[:step], other])
         self.cards[step].show(other)
@@ -244,9 +256,15 @@ class Page:
         """The sentences under the pictures."""
         return checked([card.sentence.value or "" for card in self.cards])
 
+    def _show_edited(self, sentences: list[str]) -> None:
+        """Show edited sentences in the form, too, so that Draw draws them again."""
+        if sentences != self.sentences:
+            self.recipe.value = "\n".join(sentences)
+
     async def _is_better(self, step: int, sentence: str, other: np.ndarray) -> bool:
         with ui.dialog() as dialog, ui.card().classes("max-w-none"):
-            ui.label(f"Which picture is better? {sentence}").classes("text-lg")
+            ui.label(f"Which picture of step {step + 1} is better?").classes("text-lg")
+            ui.label(sentence)
             with ui.element("div").classes("rv-pair"):
                 for picture, name, is_other in (
                     (self.pictures[step], "Keep this", False),
@@ -259,6 +277,8 @@ class Page:
             if step + 1 < len(self.sentences):
                 ui.label("The steps after the new one are drawn again.").classes("text-sm")
         chosen = await dialog
+        if self._gone:
+            return False
         dialog.delete()
         return bool(chosen)
 
@@ -316,7 +336,7 @@ class Page:
         self.stop()
 
     async def _download(self, name: str) -> None:
-        with _explained():
+        with _explained(self.client):
             sentences = self.sentences[: self.drawn]
             ui.download.content(await run.io_bound(content, name, self.pictures, sentences), name)
 
@@ -330,7 +350,7 @@ def _opener(label: str, icon: str, accept: str, take: Callable[[str, bytes], Awa
     """A button that opens a file of the visitor; `take` gets its name and content."""
 
     async def uploaded(event: Any) -> None:
-        with _explained():
+        with _explained(event.client):
             await take(event.file.name, await event.file.read())
         upload.reset()
 
