@@ -30,7 +30,7 @@ def check_model(folder: Path) -> None:
         InputError: there is no such folder, or it holds no pipeline.
     """
     if not (folder / "model_index.json").is_file():
-        reason = "holds no model" if folder.is_dir() else "no such folder"
+        reason = "not a model, it holds no model_index.json" if folder.is_dir() else "no such folder"
         raise InputError(f"{folder}: {reason}; `dvc repro package` makes {MODEL}")
 
 

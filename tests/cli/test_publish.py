@@ -159,6 +159,7 @@ def test_no_model_is_one_line(project, hub, missing):
 
 def test_a_card_without_a_licence_is_refused(project, hub):
     (project / "models/recipevis/README.md").write_text("# A model\n")
+    (project / "reports/model_card.md").unlink()
     result = publish("me/soup")
     assert result.exit_code == 2
     assert "license" in result.stderr
