@@ -62,6 +62,19 @@ def values(page):
     return [int(picture.max()) for picture in page.pictures]
 
 
+async def asked_for_another(page, user, sampler):
+    """Ask for another version of the second step; the task that waits until the visitor has chosen."""
+
+    async def compare():
+        with user.client:
+            await page.compare(1)
+
+    comparing = asyncio.create_task(compare())
+    await until(lambda: len(sampler.sentences) == 4)
+    await user.should_see("Which picture of step 2 is better?")
+    return comparing
+
+
 async def until(condition):
     """Wait until something is so."""
     async with asyncio.timeout(30):
@@ -141,14 +154,7 @@ def test_another_version_is_of_the_sentence_as_it_was_edited(visit, sampler, ans
     async def act(page, user):
         await page.draw()
         page.cards[1].sentence.value = "add butter"
-
-        async def compare():
-            with user.client:
-                await page.compare(1)
-
-        comparing = asyncio.create_task(compare())
-        await until(lambda: len(sampler.sentences) == 4)
-        await user.should_see("Which picture of step 2 is better?")
+        comparing = await asked_for_another(page, user, sampler)
         user.find(answer).click()
         await comparing
         assert values(page) == pictures
@@ -181,14 +187,7 @@ def test_a_form_stays_as_it_was_pasted_if_nothing_was_edited(visit):
 def test_who_leaves_while_being_asked_leaves_no_error(visit, sampler, caplog):
     async def act(page, user):
         await page.draw()
-
-        async def compare():
-            with user.client:
-                await page.compare(1)
-
-        comparing = asyncio.create_task(compare())
-        await until(lambda: len(sampler.sentences) == 4)
-        await user.should_see("Which picture of step 2 is better?")
+        comparing = await asked_for_another(page, user, sampler)
         [dialog] = user.find(kind=testing.user.ui.dialog).elements
         user.client.delete()
         dialog.submit(True)
