@@ -19,6 +19,7 @@ from tests.conftest import ROOT, set_parameters
 from tests.test_pipeline import MINI, Project, commit
 from tests.test_readme import TOOLS, blocks
 
+pytestmark = pytest.mark.slow  # their commands run the pipeline
 TUTORIALS = ROOT / "docs/tutorials"
 _BLOCK = re.compile(r"(.*?)^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"`([\w./-]+\.(?:py|json|txt))`")
@@ -122,7 +123,6 @@ def test_an_app_draws_with_the_model(tmp_path, copy_project, tiny_backbone):
     assert "Traceback" not in said
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(3600)
 def test_a_fuser_is_compared(tmp_path, copy_project):
     """Nine trainings of two steps, of untrained networks."""

@@ -24,6 +24,7 @@ def test_a_dry_run_lists_what_is_missing_and_runs_nothing(project):
     assert not (project / "logs").exists()
 
 
+@pytest.mark.slow
 def test_a_failed_row_is_the_exit_status(project):
     result = call("run", "--rows", "text_only,image_only")
     assert result.exit_code == 1
@@ -49,6 +50,7 @@ def test_rows_are_listed():
     assert [line.split()[0] for line in lines] == [row.key for row in rows.ROWS]
 
 
+@pytest.mark.slow
 def test_show_writes_the_table_and_names_what_is_missing(project, monkeypatch):
     """From experiments that DVC keeps, with as many images as the pipeline made: one."""
     path = project / "stages/evaluate.py"

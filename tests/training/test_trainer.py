@@ -449,6 +449,7 @@ def on_random_embeddings(folder: Path, train: TrainConfig | None = None) -> Trai
     return new_trainer(backbone, conditioner, triplets, cache, train, OFTEN, 32, 0)
 
 
+@pytest.mark.slow
 def test_two_processes_go_on_with_one_processs_run(tiny_backbone, tmp_path, monkeypatch, root):
     """Gradients in their size, L_cyc's included; the moving average; and half of the run by another number.
 
