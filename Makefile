@@ -48,10 +48,10 @@ TRAINER_URL = https://raw.githubusercontent.com/huggingface/diffusers/v0.42.1/ex
 test: setup ## run the tests, without the slow ones
 	pytest -n logical --maxprocesses 4 --dist loadfile
 
-slow: setup ## run the slow tests: real frames, paper shapes, a kill in every stage
-	pytest -m slow -n logical --maxprocesses 2 --dist loadfile
+slow: setup ## run the slow tests: the pipeline, a kill in every stage, real frames, paper shapes, the tutorials
+	pytest -m slow -n logical --maxprocesses 2 --dist worksteal
 
-soak: setup ## run the tests that take an hour: seventy kills at random moments of download, frames and training
+soak: setup ## run the tests that take an hour: seventy kills at random moments, the whole table from real videos
 	pytest -m soak
 
 lint: setup ## check style and format
