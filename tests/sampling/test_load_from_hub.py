@@ -113,6 +113,7 @@ def _download(endpoint, where, **options):
     return json.loads(_run(CODE, endpoint, where, json.dumps(options)))
 
 
+@pytest.mark.slow
 def test_downloads_what_the_pipeline_needs_and_finds_it_again_offline(hub, tmp_path):
     wanted = {name: body.decode() for name, body in FILES.items() if not name.endswith(".bin")}
     options = {"revision": "v1", "cache_dir": str(tmp_path / "cache"), "use_safetensors": True}
@@ -122,7 +123,7 @@ def test_downloads_what_the_pipeline_needs_and_finds_it_again_offline(hub, tmp_p
     assert _download("http://127.0.0.1:9", tmp_path, **offline) == wanted
 
 
-@pytest.mark.slow  # each way in a process of its own
+@pytest.mark.slow
 def test_our_class_and_diffusers_load_a_model_from_a_folder_and_from_the_hub(hub, model, tmp_path):
     hub.files = {path.relative_to(model).as_posix(): path.read_bytes() for path in model.rglob("*") if path.is_file()}
     endpoint = f"http://127.0.0.1:{hub.server_port}"

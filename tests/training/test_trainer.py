@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 import signal
+from functools import partialmethod
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -304,13 +305,18 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
         {"accumulation": 4},
         {"gradient_checkpointing": True},
         {"fused": True},
-        pytest.param({"compile": True}, marks=pytest.mark.slow),
+        {"compile": True, "backend": "aot_eager"},  # everything but the C++ compiler, which takes minutes
+        pytest.param({"compile": True, "backend": "inductor"}, marks=pytest.mark.soak),
     ],
     ids=str,
 )
-def test_how_a_batch_is_worked_through_changes_rounding_alone(make, tmp_path, how):
+def test_how_a_batch_is_worked_through_changes_rounding_alone(make, tmp_path, monkeypatch, how):
     """L_cyc included, whose images are chosen over the whole batch; two of them here."""
     cycle = CYCLE.model_copy(update={"images": 2})
+    if "backend" in how:
+        compiled = partialmethod(torch.nn.Module.compile, backend=how["backend"])
+        monkeypatch.setattr(torch.nn.Module, "compile", compiled)
+        how = {"compile": True}
     plain, _ = make(settings(batch_size=4), cycle)
     other, _ = make(settings(batch_size=4, **how), cycle)
     expected, history = plain.run(tmp_path / "plain"), other.run(tmp_path / "other")
