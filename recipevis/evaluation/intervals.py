@@ -10,7 +10,7 @@ seed and the same videos use the same resamples. A statistic of a whole set of i
 groups of videos: a bootstrap would put images in twice, and distances of sets take that for likeness.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,13 @@ Interval = dict[str, float | None]  # mean, low, high; None where they are undef
 FEW = 30  # videos; below, the t-interval
 
 
-def of_means(table: pd.DataFrame, names: Sequence[str], resamples: int, seed: int) -> dict[str, Interval]:
+def of_means(
+    table: pd.DataFrame,
+    names: Sequence[str],
+    resamples: int,
+    seed: int,
+    limits: Mapping[str, tuple[float, float]] | None = None,
+) -> dict[str, Interval]:
     """The mean over images of some columns; the interval is None with fewer than two videos.
 
     An image whose value is NaN doesn't count in that column, nor does a video without another.
@@ -33,13 +39,18 @@ def of_means(table: pd.DataFrame, names: Sequence[str], resamples: int, seed: in
         names: the columns.
         resamples: bootstrap resamples.
         seed: of the bootstrap.
+        limits: the lowest and highest mean that a column can have; an interval ends there, which loses no coverage.
     """
     by_video = table[list(names)].astype(float).groupby(table["video_id"])
     sums, counts = by_video.sum().to_numpy().T, by_video.count().to_numpy().T  # [columns, videos] each
-    return {
+    means = {
         name: _of_ratio(*(values[of_video > 0] for values in (of_column, of_video)), resamples, seed)
         for name, of_column, of_video in zip(names, sums, counts, strict=True)
     }
+    for name, (lowest, highest) in (limits or {}).items():
+        if name in means and means[name]["low"] is not None:
+            means[name] |= {"low": max(means[name]["low"], lowest), "high": min(means[name]["high"], highest)}
+    return means
 
 
 def _of_ratio(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> Interval:

@@ -80,6 +80,7 @@ class Metric:
         target: the best value where neither direction is better.
         left_out: for a set metric that can leave out groups of images faster than one by one: takes the two sets and
             the number of each pair's group, and returns the metric without each group in turn.
+        limits: the lowest and the highest value, for a share; its interval ends there.
         encoder: the encoder whose vectors are compared; set by `named`.
     """
 
@@ -96,6 +97,7 @@ class Metric:
     features: Callable[[np.ndarray], np.ndarray] | None = None
     target: float = 0.0
     left_out: Callable[[np.ndarray, np.ndarray, np.ndarray], list[float]] | None = None
+    limits: tuple[float, float] | None = None
     encoder: str | None = None
 
     @property
@@ -145,6 +147,11 @@ def named() -> dict[str, Metric]:
     order = {name: number for number, name in enumerate(ENCODERS)}
     variants.sort(key=lambda metric: (metric.kind == "set", metric.kind != "vector", order.get(metric.encoder, -1)))
     return {metric.name: metric for metric in variants}
+
+
+def limits() -> dict[str, tuple[float, float]]:
+    """`Metric.limits` of the metrics that have them, by key."""
+    return {name: metric.limits for name, metric in named().items() if metric.limits}
 
 
 def headline() -> list[str]:
@@ -197,6 +204,7 @@ def _check_images(generated: np.ndarray, truth: np.ndarray) -> None:
 
 
 _ALL, _JUDGES = tuple(ENCODERS), (JUDGE, IMAGE_JUDGE)
+_SHARE = (0.0, 1.0)
 METRICS = (
     Metric(
         "l2",
@@ -284,6 +292,7 @@ METRICS = (
         True,
         "share of the recipe's other sentences that fit the image worse than its own, by {encoder}; by chance 0.5",
         digits=3,
+        limits=_SHARE,
         encoders=(JUDGE,),
         headline=True,
     ),
@@ -295,10 +304,11 @@ METRICS = (
         True,
         "share of last steps whose recipe type fits best among four, by {encoder}; by chance 0.25",
         digits=3,
+        limits=_SHARE,
         encoders=(JUDGE,),
     ),
     *(
-        Metric(name, label, "scene", None, True, description, digits=3)
+        Metric(name, label, "scene", None, True, description, digits=3, limits=_SHARE)
         for name, label, description in scene.DESCRIPTIONS
     ),
     Metric(

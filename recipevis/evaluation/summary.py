@@ -34,7 +34,7 @@ def summarise(scores: Scores, resamples: int, seed: int) -> dict:
 def _summary(scores: Scores, name: str, group: str, resamples: int, seed: int) -> dict:
     """One entry of `summarise`: a set of images over one group of steps."""
     table = scores.table[(scores.table.picture == name) & (scores.table.step >= GROUPS[group])]
-    means = intervals.of_means(table, metric_columns(scores.table), resamples, seed)
+    means = intervals.of_means(table, metric_columns(scores.table), resamples, seed, metrics.limits())
     of_sets = {
         metric: intervals.jackknife(_number(entry["value"]), _numbers(entry["left_out"]))
         for metric, entry in scores.sets.get(name, {}).get(group, {}).items()

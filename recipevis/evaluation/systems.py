@@ -9,7 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from recipevis.errors import InputError
-from recipevis.evaluation import intervals, summary
+from recipevis.evaluation import intervals, metrics, summary
 from recipevis.evaluation.encoders import Encoder
 from recipevis.evaluation.reference import Reference, read_image
 from recipevis.evaluation.rows import COPY_PREVIOUS, GROUPS, MEAN_IMAGE, MODES
@@ -110,8 +110,8 @@ def compare(system: Scores, model: Scores, baselines: Scores, resamples: int, se
         own = system.table[system.table.picture == mode]
         for group, first in GROUPS.items():
             shown = own[own.step >= first]
-            means = intervals.of_means(shown, columns, resamples, seed) | intervals.counts(shown)
-            rows.setdefault(mode, {})[group] = means
+            means = intervals.of_means(shown, columns, resamples, seed, metrics.limits())
+            rows.setdefault(mode, {})[group] = means | intervals.counts(shown)
             for name, (scores, their_set) in others.items():
                 difference = summary.margin(system, mode, scores, their_set, group, resamples, seed)
                 margins.setdefault(name, {}).setdefault(mode, {})[group] = difference

@@ -253,7 +253,7 @@ def _averaged(several: Sequence[Experiment], image_set: str) -> pd.DataFrame:
 def _means(scores: pd.DataFrame, columns: Sequence[str], first: int) -> dict[str, Any]:
     shown = scores[scores.step >= first]
     names = [name for name in columns if name in scores]
-    return intervals.of_means(shown, names, RESAMPLES, 0) | intervals.counts(shown)
+    return intervals.of_means(shown, names, RESAMPLES, 0, metrics.limits()) | intervals.counts(shown)
 
 
 def _sets(found: Sequence[Experiment], line: Line, group: str) -> dict[str, Any]:

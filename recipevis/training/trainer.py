@@ -307,9 +307,11 @@ class Trainer:
         if self._ema:
             self._ema.store(self._trained)
             self._ema.copy_to(self._trained)
-        yield
-        if self._ema:
-            self._ema.restore(self._trained)
+        try:
+            yield
+        finally:
+            if self._ema:
+                self._ema.restore(self._trained)
 
     def _track(self, log: TrainingLog, step: int, bins: Tensor) -> None:
         """Show the validation loss by timestep, where there are images, and a drawn recipe."""

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from recipevis.evaluation import intervals
+from recipevis.evaluation import intervals, metrics
 
 
 def table_of(values_by_video):
@@ -38,6 +38,16 @@ def test_the_t_interval_of_equally_long_videos_is_that_of_their_means():
     ends = stats.ttest_1samp([values.mean() for values in videos.values()], 0).confidence_interval(0.95)
     result = interval(videos)
     assert (result["low"], result["high"]) == pytest.approx((ends.low, ends.high), rel=1e-3)
+
+
+def test_the_interval_of_a_share_ends_at_its_limits():
+    table = table_of({"a": [1, 1], "b": [1, 0.5], "c": [1, 1], "d": [0, 0]}).rename(columns={"psnr": "vessel_colour"})
+    free, within = (
+        intervals.of_means(table, ["vessel_colour"], 100, 0, limits)["vessel_colour"]
+        for limits in (None, metrics.limits())
+    )
+    assert free["low"] < 0 < 1 < free["high"]
+    assert within == {"mean": free["mean"], "low": 0, "high": 1}
 
 
 def simulated(videos, runs, seed):

@@ -305,7 +305,8 @@ def test_a_run_stopped_in_any_step_ends_with_the_same_bits(make, tmp_path, kille
         {"accumulation": 4},
         {"gradient_checkpointing": True},
         {"fused": True},
-        {"compile": True, "backend": "aot_eager"},  # everything but the C++ compiler, which takes minutes
+        # Everything but the C++ compiler, which takes minutes.
+        pytest.param({"compile": True, "backend": "aot_eager"}, marks=pytest.mark.slow),
         pytest.param({"compile": True, "backend": "inductor"}, marks=pytest.mark.soak),
     ],
     ids=str,
