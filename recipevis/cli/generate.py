@@ -100,7 +100,6 @@ def generate(
     if scheduler:
         pipeline.scheduler = sampling_scheduler(pipeline.scheduler.config, scheduler)
     pixels = pipeline.config.pixels
-    outputs.check_size(out.suffix.lower(), sentences, pixels, labels)
     for number, picture in enumerate(kept):
         if picture.shape[:2] != (pixels, pixels):
             size = f"{picture.shape[1]} x {picture.shape[0]} pixels, the model draws {pixels} x {pixels}"
