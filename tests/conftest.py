@@ -19,11 +19,6 @@ os.environ["DVC_NO_ANALYTICS"] = "1"  # in repositories that tests make, without
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the tests that need a longer time limit, so that the workers end together."""
-    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
-
-
 @pytest.fixture(autouse=True)
 def recipevis_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The test's own `RECIPEVIS_HOME`, in an environment as outside DVC."""

@@ -19,7 +19,6 @@ from tests.conftest import ROOT, set_parameters
 from tests.test_pipeline import MINI, Project, commit
 from tests.test_readme import TOOLS, blocks
 
-pytestmark = pytest.mark.slow  # their commands run the pipeline
 TUTORIALS = ROOT / "docs/tutorials"
 _BLOCK = re.compile(r"(.*?)^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _NAME = re.compile(r"`([\w./-]+\.(?:py|json|txt))`")
@@ -77,6 +76,7 @@ def follow(project: Project, page: str) -> None:
             (project.folder / block.file).write_text(block.text)
 
 
+@pytest.mark.slow
 def test_own_videos_become_triplets(tmp_path, copy_project):
     """With the committed parameters: nothing is trained."""
     project = Project(copy_project(tmp_path / "project", {}), tmp_path / "home")
@@ -89,6 +89,7 @@ def test_own_videos_become_triplets(tmp_path, copy_project):
     assert len(list((project.folder / "triplets/pairs/train").glob("soup-01_*.png"))) == 3
 
 
+@pytest.mark.slow
 def test_an_app_draws_with_the_model(tmp_path, copy_project, tiny_backbone):
     """With a model of tiny networks that sees the previous image."""
     from recipevis.model.networks import Backbone
@@ -124,15 +125,18 @@ def test_an_app_draws_with_the_model(tmp_path, copy_project, tiny_backbone):
 
 
 @pytest.mark.timeout(3600)
-def test_a_fuser_is_compared(tmp_path, copy_project):
-    """Nine trainings of two steps, of untrained networks."""
+@pytest.mark.parametrize(
+    "seeds", [pytest.param("0", marks=pytest.mark.slow), pytest.param("0,1,2", marks=pytest.mark.soak)]
+)
+def test_a_fuser_is_compared(tmp_path, copy_project, seeds):
+    """Three trainings of two steps, of untrained networks; the tutorial's nine take a quarter of an hour."""
     values = {"dataset.kitchen.validation_videos": 3, "train.steps": 2, "cycle.weight": 0, "fuser": "baseline"}
     project = Project(copy_project(tmp_path / "project", MINI | values), tmp_path / "home")
     commit(project)
     fuser, _ = (text for text in blocks(ROOT / "README.md", "python") if "mean" in text)
     (project.folder / "recipevis/fusers/mean.py").write_text(fuser)
     for block in read("fuser.md"):
-        print(shell(project, block.text))
+        print(shell(project, block.text.replace("--seeds 0,1,2", f"--seeds {seeds}")))
     compared = pd.read_csv(project.folder / "table1/comparisons.csv")
     assert set(zip(compared.row, compared.against, strict=True)) >= {
         ("mean", "Baseline, fine-tuned"),
@@ -140,5 +144,5 @@ def test_a_fuser_is_compared(tmp_path, copy_project):
     }, list(compared)
     table = pd.read_csv(project.folder / "table1/table.csv")
     assert {"mean:wrong_previous", "mean:no_previous"} <= set(table.row)
-    assert set(table[table.row == "mean"].seeds) == {3}
+    assert set(table[table.row == "mean"].seeds) == {len(seeds.split(","))}
     assert "table1-mean-seed0" in (project.folder / "compare.html").read_text()
