@@ -49,7 +49,7 @@ test: setup ## run the tests, without the slow ones
 	pytest -n logical --maxprocesses 4 --dist loadfile
 
 slow: setup ## run the slow tests: the pipeline, a kill in every stage, real frames, paper shapes, the tutorials
-	pytest -m slow -n logical --maxprocesses 2 --dist loadgroup
+	pytest -m slow -n logical --maxprocesses 2 --dist loadfile
 
 soak: setup ## run the tests that take two hours: seventy kills at random moments, Table 1 from real videos
 	pytest -m soak

@@ -43,8 +43,7 @@ MINI = {
     "evaluate.image_encoder": "kitchen",
     "evaluate.resamples": 100,
 }
-# Each stage is a process of its own, and DVC another. One worker does all: they share the finished run.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("pipeline")]
+pytestmark = pytest.mark.slow  # each stage is a process of its own, and DVC another
 HEADLINE = ["clip_l2", "clip_cosine", "image_encoder_cosine", "psnr", "ssim"]
 
 # sitecustomize.py, to be put on PYTHONPATH. It counts a stage's file operations below its project and its home, and
