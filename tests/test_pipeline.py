@@ -153,7 +153,8 @@ class Project:
         return Project(target / "project", target / "home")
 
 
-RESUMED = {"download", "frames", "embed", "train", "baselines", "sample", "reference", "evaluate"}  # after a kill
+# Stages that go on with what a kill left.
+RESUMED = {"download", "frames", "embed", "train", "baselines", "sample", "reference", "evaluate"}
 STAGES = list(YAML(typ="safe", pure=True).load((ROOT / "dvc.yaml").read_text())["stages"])
 
 

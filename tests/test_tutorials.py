@@ -1,7 +1,7 @@
 """The tutorials, as printed: each block is saved or run in order, in a copy of the project.
 
-Commands and files are as printed, but for the seeds of the fuser's tutorial, all of which only `make soak` takes. What
-is smaller is `params.yaml`, the user's own file, from which they start.
+Commands and files are as printed, with one exception: the fuser's tutorial asks for three seeds, and only `make soak`
+takes more than the first. What is smaller is `params.yaml`, the user's own file, from which they start.
 """
 
 import base64

@@ -10,7 +10,7 @@ from recipevis.kitchen import truth
 from recipevis.kitchen.drawing.rendering import picture
 from recipevis.kitchen.recipes import recipe
 
-VIDEOS = [f"validation-{number:04d}" for number in range(12)]
+VIDEOS = [f"validation-{number:04d}" for number in range(40)]
 
 questions = cache(truth.questions)  # several tests ask the same
 
@@ -58,7 +58,7 @@ def test_a_copy_of_the_previous_picture_lacks_what_the_step_adds():
         assert found["counter_colour"] == found["vessel_colour"] == 1
         if not recipe(0, video).steps[step].done.acts:  # stirring moves what is there
             kept.append(found["old_ingredients"])
-    assert np.nanmean(missing) < 0.1  # not 0: the hand or the jug of the step before can look like it
+    assert np.nanmean(missing) < 0.06  # not 0: the hand or the jug of the step before can look like it
     assert np.nanmean(kept) > 0.98
 
 

@@ -81,9 +81,13 @@ def test_it_embeds_trains_and_generates(paper, backbone_folder, table, tmp_path)
     conditioner = new_conditioner(backbone, "attend_to_image", {"hidden": 64}, paper.condition_tokens, 0)
     AcceleratorState._reset_state()
     trainer = new_trainer(backbone, conditioner, table, cache, settings, cycle, paper.frames.pixels, paper.seed)
-    denoising, of_cycle = trainer.step(trainer.load(0))[0].tolist()
+    [(batch, weights)] = trainer.load(0)
+    denoising, of_cycle = trainer.step([(batch, weights)])[0].tolist()
     assert math.isfinite(denoising)
     assert 0 < of_cycle < 2
+    denoising, of_cycle = trainer.step([(batch, None)])[0].tolist()
+    assert math.isfinite(denoising)
+    assert of_cycle == 0
     del trainer
     gc.collect()
 
